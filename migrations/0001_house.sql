@@ -284,6 +284,10 @@ CREATE TABLE document (
 	visibility    text[] NOT NULL DEFAULT '{N}',
 	origin        text NOT NULL CHECK (origin IN ('ingest', 'patient')),
 	author_bal_id bigint REFERENCES bal,  -- BAL that sent it, when ours
+	author_key    bytea,                  -- author's national identifier
+	organisation_key bytea,               -- author's structure
+	replaces_key  bytea,                  -- unique_key of the document it says it replaces
+	flagged       boolean NOT NULL DEFAULT false,  -- what it replaces is not known here
 	blob_id       uuid NOT NULL,
 	size          bigint NOT NULL,
 	sealed_size   bigint NOT NULL,
@@ -316,7 +320,10 @@ CREATE TABLE ingestion (            -- one per letter that carries an archive
 	letter_id   uuid NOT NULL,
 	bal_id      bigint NOT NULL REFERENCES bal,
 	generation  int NOT NULL,
+	mailbox_id  bigint NOT NULL,    -- where the message was put
+	uid         bigint NOT NULL,
 	packet      bytea,              -- session key for the ingest holder; dropped when done
+	reverse_path bytea,             -- sealed by the letter's session key; empty text inside is <>
 	done_at     timestamptz,
 	filed       int NOT NULL DEFAULT 0,
 	refused     int NOT NULL DEFAULT 0,
