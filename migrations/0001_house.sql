@@ -237,9 +237,13 @@ CREATE TABLE outbound (
 	full_return   boolean NOT NULL DEFAULT false,
 	queued_at     timestamptz NOT NULL,
 	expires_at    timestamptz NOT NULL,
-	done_at       timestamptz
+	next_at       timestamptz NOT NULL,  -- no attempt before
+	lease_until   timestamptz,           -- a worker has it in hand until then
+	attempts      int NOT NULL DEFAULT 0,
+	done_at       timestamptz            -- all settled and told; the packet is then empty
 );
 CREATE INDEX ON outbound (letter_id);
+CREATE INDEX ON outbound (next_at) WHERE done_at IS NULL;
 
 CREATE TABLE outbound_recipient (
 	outbound_id bigint NOT NULL REFERENCES outbound,
@@ -251,6 +255,7 @@ CREATE TABLE outbound_recipient (
 	attempts    int NOT NULL DEFAULT 0,
 	tried_at    timestamptz,
 	delay_told  boolean NOT NULL DEFAULT false,
+	end_told    boolean NOT NULL DEFAULT false,  -- its end needs no report any more
 	reply_code  int NOT NULL DEFAULT 0,
 	enhanced    text NOT NULL DEFAULT '',
 	reply_text  bytea,                   -- what the peer said, sealed
