@@ -1,0 +1,329 @@
+package app
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pelletier/go-toml/v2"
+)
+
+// Config is everything an operator may set. Secrets are given as paths of files.
+// The comments of the fields below become the comments of pli.sample.toml.
+type Config struct {
+	Operator OperatorConfig `toml:"operator"`
+	Database DatabaseConfig `toml:"database"`
+	Redis    RedisConfig    `toml:"redis"`
+	Blobs    BlobsConfig    `toml:"blobs"`
+	Keys     KeysConfig     `toml:"keys"`
+	Certs    CertsConfig    `toml:"certs"`
+	SMTP     SMTPConfig     `toml:"smtp"`
+	IMAP     IMAPConfig     `toml:"imap"`
+	Web      WebConfig      `toml:"web"`
+	Scanner  ScannerConfig  `toml:"scanner"`
+	Outbound OutboundConfig `toml:"outbound"`
+	Private  PrivateConfig  `toml:"private"`
+}
+
+// OperatorConfig names the operator and its domains.
+type OperatorConfig struct {
+	// Name of the operator, shown to people.
+	Name string `toml:"name" sample:"Opérateur exemple"`
+	// Hostname that the mail doors announce.
+	Hostname string `toml:"hostname" sample:"mail.mss-a.example"`
+	// Domains of the professionals' addresses that this operator holds.
+	Domains []string `toml:"domains" sample:"mss-a.example"`
+	// PatientDomain is the domain of the patients' addresses (INS@domain). Empty: this
+	// operator has no patients.
+	PatientDomain string `toml:"patient_domain" sample:"patient.mss-a.example"`
+	// PatientDomains are the patients' domains of the whole trusted space, this
+	// operator's own included.
+	PatientDomains []string `toml:"patient_domains" sample:"patient.mss-a.example"`
+	// QuotaSize of a BAL in octets, where the BAL says nothing else. Zero means 10 GiB.
+	QuotaSize int64 `toml:"quota_size"`
+}
+
+// DatabaseConfig says where PostgreSQL is.
+type DatabaseConfig struct {
+	// DSN is a PostgreSQL connection string or URL. A password is better given by a
+	// passfile, or made needless by a socket directory that only Pli's user may enter.
+	DSN string `toml:"dsn" sample:"host=/run/postgresql user=pli dbname=pli"`
+	// MaxConns bounds the pool of one process. Zero means 20.
+	MaxConns int32 `toml:"max_conns"`
+}
+
+// RedisConfig says where Redis is. It only wakes and counts, and may be emptied or
+// lost at any moment.
+type RedisConfig struct {
+	// URL of Redis, as redis://user:password@host:port/db or unix:///path.
+	URL string `toml:"url" sample:"unix:///run/redis/redis.sock"`
+	// URLFile holds the URL instead, where it carries a password.
+	URLFile string `toml:"url_file"`
+}
+
+// BlobsConfig says where sealed bodies are kept: Dir, or S3.
+type BlobsConfig struct {
+	// Dir of the local file store.
+	Dir string `toml:"dir" sample:"/var/lib/pli/blobs"`
+	// S3Endpoint is host:port of an S3 store. Dir and S3Endpoint exclude each other.
+	S3Endpoint string `toml:"s3_endpoint"`
+	// S3Bucket must exist.
+	S3Bucket string `toml:"s3_bucket"`
+	// S3Region of the bucket.
+	S3Region string `toml:"s3_region"`
+	// S3AccessKeyFile holds the access key.
+	S3AccessKeyFile string `toml:"s3_access_key_file"`
+	// S3SecretKeyFile holds the secret key.
+	S3SecretKeyFile string `toml:"s3_secret_key_file"`
+	// S3Plain talks HTTP without TLS: only to a store on the same machine.
+	S3Plain bool `toml:"s3_plain"`
+	// SpoolDir holds temporary files, sealed with throw-away keys. Empty: the system's.
+	SpoolDir string `toml:"spool_dir"`
+}
+
+// KeysConfig names the operator's key files, mode 0400, outside the database.
+type KeysConfig struct {
+	// Operator key files: the first wraps, all unwrap.
+	Operator []string `toml:"operator" sample:"/etc/pli/operator.key"`
+	// Index is the key of the blind indexes. Losing it loses addresses: back it up.
+	Index string `toml:"index" sample:"/etc/pli/index.key"`
+	// Audit is the key of the trace chains.
+	Audit string `toml:"audit" sample:"/etc/pli/audit.key"`
+}
+
+// CertsConfig names certificates, PEM files, read again when they change.
+type CertsConfig struct {
+	// Roots of the trusted space (IGC-Santé), with their intermediates.
+	Roots []string `toml:"roots" sample:"/etc/pli/igc-sante.pem"`
+	// CRLs are the revocation lists of these authorities.
+	CRLs []string `toml:"crls" sample:"/etc/pli/igc-sante.crl"`
+	// WhiteList is the signed list of trusted domains.
+	WhiteList string `toml:"white_list" sample:"/etc/pli/listeblanche.xml"`
+	// WhiteListSigner is the certificate that must have signed it.
+	WhiteListSigner string `toml:"white_list_signer" sample:"/etc/pli/listeblanche.pem"`
+	// ServerCert is shown to peers and to mail clients.
+	ServerCert string `toml:"server_cert" sample:"/etc/pli/server.pem"`
+	// ServerKey is its private key.
+	ServerKey string `toml:"server_key" sample:"/etc/pli/server.key"`
+	// ClientCert is shown to other operators when we relay.
+	ClientCert string `toml:"client_cert" sample:"/etc/pli/client.pem"`
+	// ClientKey is its private key.
+	ClientKey string `toml:"client_key" sample:"/etc/pli/client.key"`
+	// PublicCert is shown to browsers. Empty: the server's.
+	PublicCert string `toml:"public_cert"`
+	// PublicKey is its private key.
+	PublicKey string `toml:"public_key"`
+}
+
+// SMTPConfig says where mail comes in. An empty address opens no door.
+type SMTPConfig struct {
+	// MX listens for other operators, STARTTLS with a client certificate.
+	MX string `toml:"mx" sample:":25"`
+	// Submission listens for users, STARTTLS.
+	Submission string `toml:"submission" sample:":587"`
+	// Submissions listens for users, TLS from the first octet.
+	Submissions string `toml:"submissions" sample:":465"`
+	// MaxSize of a message in octets, as sent. Zero means 36,700,160: 25 MiB of content
+	// in base64, and some room.
+	MaxSize int64 `toml:"max_size"`
+}
+
+// IMAPConfig says where mail is read.
+type IMAPConfig struct {
+	// IMAP listens with STARTTLS.
+	IMAP string `toml:"imap" sample:":143"`
+	// IMAPS listens with TLS from the first octet.
+	IMAPS string `toml:"imaps" sample:":993"`
+}
+
+// WebConfig says where people come in.
+type WebConfig struct {
+	// Listen for HTTPS.
+	Listen string `toml:"listen" sample:":443"`
+	// Origin is the address people type.
+	Origin string `toml:"origin" sample:"https://mail.mss-a.example"`
+}
+
+// ScannerConfig says who looks for malware. Without an answer mail is deferred.
+type ScannerConfig struct {
+	// Network is tcp or unix.
+	Network string `toml:"network" sample:"unix"`
+	// Address of clamd. Its StreamMaxLength must exceed smtp.max_size.
+	Address string `toml:"address" sample:"/run/clamav/clamd.ctl"`
+	// Off accepts mail unscanned. Only for measurements.
+	Off bool `toml:"off"`
+}
+
+// OutboundConfig says how mail leaves.
+type OutboundConfig struct {
+	// Routes gives host:port for a domain, in place of its MX records.
+	Routes map[string]string `toml:"routes"`
+	// RetryFirst is the first wait before another try. Zero means one minute.
+	RetryFirst Duration `toml:"retry_first"`
+	// GiveUpAfter is when a failure is told. Zero means 48 hours.
+	GiveUpAfter Duration `toml:"give_up_after"`
+}
+
+// PrivateConfig is for the operator alone.
+type PrivateConfig struct {
+	// Listen for /livez, /readyz and /metrics. Never public.
+	Listen string `toml:"listen" sample:"127.0.0.1:9090"`
+	// LogLevel is debug, info, warn or error. Empty means info.
+	LogLevel string `toml:"log_level"`
+}
+
+// Duration reads "90s" or "48h" in TOML.
+type Duration time.Duration
+
+func (d *Duration) UnmarshalText(b []byte) error {
+	v, err := time.ParseDuration(string(b))
+	*d = Duration(v)
+	return err
+}
+
+func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+
+// Load reads a file, refuses keys it does not know, and lays PLI_SECTION_KEY from
+// environ over it. Relative paths are relative to the file's folder.
+func Load(path string, environ []string) (Config, error) {
+	var c Config
+	if path != "" {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return c, err
+		}
+		d := toml.NewDecoder(bytes.NewReader(b))
+		d.DisallowUnknownFields()
+		if err := d.Decode(&c); err != nil {
+			return c, explain(path, err)
+		}
+	}
+	if err := overlay(&c, environ); err != nil {
+		return c, err
+	}
+	if path != "" {
+		c.rebase(filepath.Dir(path))
+	}
+	return c, nil
+}
+
+func explain(path string, err error) error {
+	var strict *toml.StrictMissingError
+	if errors.As(err, &strict) {
+		return fmt.Errorf("%s: unknown keys:\n%s", path, strict.String())
+	}
+	var de *toml.DecodeError
+	if errors.As(err, &de) {
+		return fmt.Errorf("%s:\n%s", path, de.String())
+	}
+	return fmt.Errorf("%s: %w", path, err)
+}
+
+func (c *Config) rebase(dir string) {
+	for _, p := range c.paths() {
+		if *p != "" && !filepath.IsAbs(*p) {
+			*p = filepath.Join(dir, *p)
+		}
+	}
+}
+
+// paths lists every field that is a path.
+func (c *Config) paths() []*string {
+	ps := []*string{&c.Redis.URLFile, &c.Blobs.Dir, &c.Blobs.S3AccessKeyFile, &c.Blobs.S3SecretKeyFile, &c.Blobs.SpoolDir,
+		&c.Keys.Index, &c.Keys.Audit, &c.Certs.WhiteList, &c.Certs.WhiteListSigner, &c.Certs.ServerCert, &c.Certs.ServerKey,
+		&c.Certs.ClientCert, &c.Certs.ClientKey, &c.Certs.PublicCert, &c.Certs.PublicKey}
+	for _, l := range [][]string{c.Keys.Operator, c.Certs.Roots, c.Certs.CRLs} {
+		for i := range l {
+			ps = append(ps, &l[i])
+		}
+	}
+	if c.Scanner.Network == "unix" {
+		ps = append(ps, &c.Scanner.Address)
+	}
+	return ps
+}
+
+// Check lists every problem that can be seen without opening anything.
+func (c *Config) Check() []error {
+	p := &problems{}
+	p.need(c.Operator.Hostname != "", "operator.hostname is missing")
+	p.need(len(c.Operator.Domains) > 0, "operator.domains is empty")
+	p.need(c.Database.DSN != "", "database.dsn is missing")
+	p.need((c.Blobs.Dir == "") != (c.Blobs.S3Endpoint == ""), "exactly one of blobs.dir and blobs.s3_endpoint must be set")
+	p.need(c.Blobs.S3Endpoint == "" || c.Blobs.S3Bucket != "", "blobs.s3_bucket is missing")
+	p.need(len(c.Keys.Operator) > 0, "keys.operator is empty")
+	p.need(c.Keys.Index != "", "keys.index is missing")
+	p.need(c.Keys.Audit != "", "keys.audit is missing")
+	p.need(len(c.Certs.Roots) > 0, "certs.roots is empty")
+	p.need(c.Certs.ServerCert != "" && c.Certs.ServerKey != "", "certs.server_cert and certs.server_key must be set")
+	p.need(c.Redis.URL == "" || c.Redis.URLFile == "", "redis.url and redis.url_file exclude each other")
+	p.need(c.Scanner.Off || c.Scanner.Address != "", "scanner.address is missing (or scanner.off)")
+	p.need(c.Scanner.Off || c.Scanner.Network == "tcp" || c.Scanner.Network == "unix", "scanner.network must be tcp or unix")
+	c.checkListeners(p)
+	for _, f := range c.files() {
+		_, err := os.Stat(f)
+		p.need(err == nil, "%s: cannot be read", f)
+	}
+	return p.list
+}
+
+func (c *Config) checkListeners(p *problems) {
+	seen := map[string]string{}
+	for name, addr := range c.Listeners() {
+		if addr == "" {
+			continue
+		}
+		_, port, err := net.SplitHostPort(addr)
+		n, perr := strconv.Atoi(port)
+		p.need(err == nil && perr == nil && n >= 0 && n < 1<<16, "%s: %q is not host:port", name, addr)
+		other := seen[addr]
+		p.need(other == "" || port == "0", "%s and %s listen on the same address %s", name, other, addr)
+		seen[addr] = name
+	}
+}
+
+// Listeners maps each setting that opens a door to its address.
+func (c *Config) Listeners() map[string]string {
+	return map[string]string{
+		"smtp.mx": c.SMTP.MX, "smtp.submission": c.SMTP.Submission, "smtp.submissions": c.SMTP.Submissions,
+		"imap.imap": c.IMAP.IMAP, "imap.imaps": c.IMAP.IMAPS, "web.listen": c.Web.Listen, "private.listen": c.Private.Listen,
+	}
+}
+
+// files lists the files that must be there before a server starts.
+func (c *Config) files() []string {
+	var out []string
+	for _, l := range [][]string{c.Keys.Operator, {c.Keys.Index, c.Keys.Audit}, c.Certs.Roots, c.Certs.CRLs,
+		{c.Certs.WhiteList, c.Certs.WhiteListSigner, c.Certs.ServerCert, c.Certs.ServerKey, c.Certs.ClientCert, c.Certs.ClientKey,
+			c.Certs.PublicCert, c.Certs.PublicKey, c.Redis.URLFile, c.Blobs.S3AccessKeyFile, c.Blobs.S3SecretKeyFile}} {
+		for _, f := range l {
+			if f != "" {
+				out = append(out, f)
+			}
+		}
+	}
+	return out
+}
+
+type problems struct{ list []error }
+
+func (p *problems) need(ok bool, format string, args ...any) {
+	if !ok {
+		p.list = append(p.list, fmt.Errorf(format, args...))
+	}
+}
+
+// RedisURL gives the URL, from its file where it is in one.
+func (c *Config) RedisURL() (string, error) {
+	if c.Redis.URLFile == "" {
+		return c.Redis.URL, nil
+	}
+	b, err := os.ReadFile(c.Redis.URLFile)
+	return strings.TrimSpace(string(b)), err
+}
