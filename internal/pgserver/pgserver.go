@@ -2,8 +2,7 @@
 // data directory, starts the server on a Unix socket only, and stops it. As root the
 // server runs under its own system user, for PostgreSQL refuses to be root.
 //
-// The server hangs on a pipe of ours: when this process ends, however it ends, the
-// server is stopped in order (SIGINT, the fast shutdown).
+// When this process ends, however it ends, the server is stopped in order (internal/child).
 package pgserver
 
 import (
@@ -13,7 +12,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -21,6 +19,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"pli/internal/child"
 )
 
 // MinMajor is the oldest PostgreSQL that Pli runs on.
@@ -30,6 +30,7 @@ const MinMajor = 15
 type Options struct {
 	Dir      string    // data directory, made when missing
 	Bin      string    // directory of the binaries; found when empty
+	Socket   string    // directory of the socket; a fresh temporary one when empty
 	User     string    // system user to run under when we are root
 	Settings []string  // more postgresql.conf settings, "name=value"
 	Scratch  bool      // a test database: no fsync, lost at a crash
@@ -38,12 +39,9 @@ type Options struct {
 
 // Server is a running PostgreSQL.
 type Server struct {
-	opt    Options
-	socket string
-	cmd    *exec.Cmd
-	pipe   io.WriteCloser
-	done   chan struct{}
-	err    error
+	opt     Options
+	socket  string
+	process *child.Process
 }
 
 // Find returns the directory of the newest PostgreSQL binaries of major MinMajor or
@@ -95,7 +93,8 @@ func majorOf(dir string) int {
 }
 
 // Start makes the data directory when it is missing and starts the server, ready to
-// be asked when it returns.
+// be asked when it returns. A server that a killed parent left on the same data
+// directory is stopped first.
 func Start(ctx context.Context, opt Options) (*Server, error) {
 	if opt.Bin == "" {
 		dir, err := Find()
@@ -109,22 +108,30 @@ func Start(ctx context.Context, opt Options) (*Server, error) {
 		return nil, err
 	}
 	opt.Dir = abs
-	cred, err := credential(opt.User)
-	if err != nil {
-		return nil, err
+	if opt.User == "" {
+		opt.User = "postgres"
 	}
-	s := &Server{opt: opt, done: make(chan struct{})}
+	cred, err := child.Credential(opt.User)
+	if err != nil {
+		return nil, fmt.Errorf("pgserver: PostgreSQL refuses to run as root: %w", err)
+	}
+	s := &Server{opt: opt}
 	if err := s.initialise(ctx, cred); err != nil {
 		return nil, err
 	}
+	if err := takeOver(opt.Dir); err != nil {
+		return nil, err
+	}
 	// A socket path has at most 107 octets: keep it short and out of the data folder.
-	if s.socket, err = os.MkdirTemp("", "pli-pg"); err != nil {
+	if s.socket = opt.Socket; s.socket == "" {
+		if s.socket, err = os.MkdirTemp("", "pli-pg"); err != nil {
+			return nil, err
+		}
+	}
+	if err := child.Give(s.socket, opt.User); err != nil {
 		return nil, err
 	}
-	if err := give(s.socket, cred); err != nil {
-		return nil, err
-	}
-	if err := s.launch(cred); err != nil {
+	if err := s.launch(); err != nil {
 		return nil, err
 	}
 	if err := s.wait(ctx); err != nil {
@@ -134,28 +141,25 @@ func Start(ctx context.Context, opt Options) (*Server, error) {
 	return s, nil
 }
 
-// credential is the system user that the server runs under; nil when we are not root.
-func credential(name string) (*syscall.Credential, error) {
-	if os.Getuid() != 0 {
-		return nil, nil
+// takeOver waits for the end of a postmaster that still holds the data directory. Its
+// process id may since belong to another program: the one found must work in dir.
+func takeOver(dir string) error {
+	path := filepath.Join(dir, "postmaster.pid")
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return nil // no server
+		}
+		line, _, _ := strings.Cut(string(b), "\n")
+		pid, _ := strconv.Atoi(strings.TrimSpace(line))
+		if cwd, err := os.Readlink("/proc/" + strconv.Itoa(pid) + "/cwd"); err != nil || cwd != dir || !child.Alive(pid) {
+			return nil // stale: the server itself removes the file
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("pgserver: another server (process %d) holds %s and does not end", pid, dir)
+		}
+		_ = syscall.Kill(pid, syscall.SIGINT)
 	}
-	if name == "" {
-		name = "postgres"
-	}
-	u, err := user.Lookup(name)
-	if err != nil {
-		return nil, fmt.Errorf("pgserver: PostgreSQL refuses to run as root and there is no system user %q: %w", name, err)
-	}
-	uid, _ := strconv.Atoi(u.Uid)
-	gid, _ := strconv.Atoi(u.Gid)
-	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
-}
-
-func give(dir string, cred *syscall.Credential) error {
-	if cred == nil {
-		return nil
-	}
-	return os.Chown(dir, int(cred.Uid), int(cred.Gid))
 }
 
 func (s *Server) initialise(ctx context.Context, cred *syscall.Credential) error {
@@ -170,10 +174,7 @@ func (s *Server) initialise(ctx context.Context, cred *syscall.Credential) error
 	if !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	if err := os.MkdirAll(s.opt.Dir, 0o700); err != nil {
-		return err
-	}
-	if err := give(s.opt.Dir, cred); err != nil {
+	if err := child.Give(s.opt.Dir, s.opt.User); err != nil {
 		return err
 	}
 	args := []string{"-D", s.opt.Dir, "-U", "postgres", "--auth=trust", "-E", "UTF8", "--locale=C", "--data-checksums"}
@@ -189,44 +190,19 @@ func (s *Server) initialise(ctx context.Context, cred *syscall.Credential) error
 	return nil
 }
 
-// The shell waits for the end of its standard input, which we hold open, and then
-// stops the server; it also ends when the server ends by itself.
-const keeper = `"$@" </dev/null & P=$!
-trap 'kill -INT $P 2>/dev/null' TERM INT HUP
-( while read -r _; do :; done; kill -INT $P 2>/dev/null ) <&3 &
-W=$!
-wait $P; R=$?
-while kill -0 $P 2>/dev/null; do wait $P; R=$?; done
-kill $W 2>/dev/null
-exit $R`
-
-func (s *Server) launch(cred *syscall.Credential) error {
-	args := []string{"-c", keeper, "sh", filepath.Join(s.opt.Bin, "postgres"), "-D", s.opt.Dir,
+func (s *Server) launch() (err error) {
+	argv := []string{filepath.Join(s.opt.Bin, "postgres"), "-D", s.opt.Dir,
 		"-c", "listen_addresses=", "-c", "unix_socket_directories=" + s.socket, "-c", "unix_socket_permissions=0700"}
 	settings := s.opt.Settings
 	if s.opt.Scratch {
 		settings = append([]string{"fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=300"}, settings...)
 	}
 	for _, set := range settings {
-		args = append(args, "-c", set)
+		argv = append(argv, "-c", set)
 	}
-	r, w, err := os.Pipe()
-	if err != nil {
-		return err
-	}
-	s.cmd = exec.Command("/bin/sh", args...)
-	s.cmd.Dir = "/"
-	s.cmd.ExtraFiles = []*os.File{r} // descriptor 3
-	s.cmd.Stdout, s.cmd.Stderr = s.opt.Log, s.opt.Log
-	// Its own process group: a Ctrl-C at the terminal is for us to pass on, in order.
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: cred, Setpgid: true}
-	if err := s.cmd.Start(); err != nil {
-		return err
-	}
-	r.Close()
-	s.pipe = w
-	go func() { s.err = s.cmd.Wait(); close(s.done) }()
-	return nil
+	// SIGINT is the fast shutdown: sessions are cut, nothing committed is lost.
+	s.process, err = child.Start(child.Options{Argv: argv, User: s.opt.User, StopSignal: "INT", Output: s.opt.Log})
+	return err
 }
 
 func (s *Server) wait(ctx context.Context) error {
@@ -238,8 +214,8 @@ func (s *Server) wait(ctx context.Context) error {
 			return conn.Close(ctx)
 		}
 		select {
-		case <-s.done:
-			return fmt.Errorf("pgserver: the server ended before it was ready: %w", s.err)
+		case <-s.process.Done():
+			return fmt.Errorf("pgserver: the server ended before it was ready: %w", s.process.Err())
 		case <-ctx.Done():
 			return fmt.Errorf("pgserver: not ready: %w", err)
 		case <-time.After(15 * time.Millisecond):
@@ -255,22 +231,18 @@ func (s *Server) DSN(database string) string {
 // Socket is the directory of the server's socket.
 func (s *Server) Socket() string { return s.socket }
 
-// PIDFile is where the server writes its process id, on the first line.
-func (s *Server) PIDFile() string { return filepath.Join(s.opt.Dir, "postmaster.pid") }
+// PID of the postmaster.
+func (s *Server) PID() int { return s.process.PID() }
 
 // Done is closed when the server has ended.
-func (s *Server) Done() <-chan struct{} { return s.done }
+func (s *Server) Done() <-chan struct{} { return s.process.Done() }
 
 // Stop ends the server in order and waits for it.
 func (s *Server) Stop() {
-	s.pipe.Close()
-	select {
-	case <-s.done:
-	case <-time.After(30 * time.Second):
-		_ = s.cmd.Process.Kill()
-		<-s.done
+	s.process.Stop()
+	if s.opt.Socket == "" {
+		os.RemoveAll(s.socket)
 	}
-	os.RemoveAll(s.socket)
 }
 
 // EnsureDatabase makes a database when it is missing.
