@@ -195,6 +195,7 @@ CREATE TABLE message (
 CREATE INDEX ON message (letter_id);
 CREATE INDEX ON message (mailbox_id, modseq);
 CREATE INDEX ON message (mailbox_id, message_id_key) WHERE message_id_key IS NOT NULL;
+CREATE INDEX ON message (thread_key, received_at) WHERE thread_key IS NOT NULL;
 
 CREATE TABLE expunged (
 	mailbox_id bigint NOT NULL REFERENCES mailbox ON DELETE CASCADE,
