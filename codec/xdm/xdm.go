@@ -4,10 +4,7 @@
 // memory.
 package xdm
 
-import (
-	"errors"
-	"io"
-)
+import "fmt"
 
 // Code is a coded value: nodeRepresentation, codingScheme and Name of a Classification.
 type Code struct{ Code, System, Label string }
@@ -52,7 +49,7 @@ type Entry struct {
 	MimeType        string
 	Type            Code
 	Class           Code
-	Format          Code
+	FormatCode      Code
 	Facility        Code
 	Practice        Code
 	Confidentiality []Code
@@ -67,32 +64,9 @@ type Entry struct {
 	Replaces        string // target of a RPLC association: entryUUID, or what the sender wrote
 	Action          Action
 
-	file string // name in the archive
+	prefix string // of the names in its subset, folded
 }
 
-func (e Entry) String() string   { return "[xdm entry]" }
-func (e Entry) GoString() string { return "[xdm entry]" }
-
-// Archive is an archive that passed the checks of its names and sizes and whose
-// metadata could be read.
-type Archive struct {
-	Submissions []Submission // one per subset
-	Entries     []Entry
-}
-
-// Limits of an archive (mssante.md §7.1).
-type Limits struct {
-	Entries      int   // 1,000
-	TotalSize    int64 // octets expanded, 200 MB
-	Ratio        int64 // expansion, 100
-	MetadataSize int64 // octets of one METADATA.XML, 8 MB
-}
-
-// Open reads the names and the metadata of an archive of size octets.
-//
-// Errors: fault.InvalidContent with a stable code.
-func Open(r io.ReaderAt, size int64, lim Limits) (*Archive, error) { return nil, errors.ErrUnsupported }
-
-// Document opens the file of an entry. The reader counts and hashes: what it gave is
-// right only if it ends with io.EOF.
-func (a *Archive) Document(e *Entry) (io.ReadCloser, error) { return nil, errors.ErrUnsupported }
+func (e Entry) String() string             { return "[xdm entry]" }
+func (e Entry) GoString() string           { return "[xdm entry]" }
+func (e Entry) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[xdm entry]") }
