@@ -4,7 +4,8 @@
 package directory
 
 import (
-	"context"
+	"slices"
+	"strings"
 	"time"
 
 	"pli/health"
@@ -103,111 +104,52 @@ type NewBAL struct {
 
 // Directory is the room.
 type Directory struct {
-	db  *pg.DB
-	ix  Index
-	cfg Config
+	db      *pg.DB
+	ix      Index
+	cfg     Config
+	domains map[string]bool
 }
 
-// New makes the room.
-func New(db *pg.DB, ix Index, cfg Config) *Directory { return &Directory{db: db, ix: ix, cfg: cfg} }
+// New makes the room. Domains are compared without case.
+func New(db *pg.DB, ix Index, cfg Config) *Directory {
+	d := &Directory{db: db, ix: ix, cfg: cfg, domains: map[string]bool{}}
+	d.cfg.PatientDomain = strings.ToLower(cfg.PatientDomain)
+	for _, name := range cfg.Domains {
+		d.domains[strings.ToLower(name)] = true
+	}
+	return d
+}
 
 // Local reports whether a domain is ours, patients' included.
-func (d *Directory) Local(domain string) bool { panic("soon") }
+func (d *Directory) Local(domain string) bool {
+	domain = strings.ToLower(domain)
+	return domain != "" && (d.domains[domain] || domain == d.cfg.PatientDomain)
+}
 
 // PatientDomain is the domain of patients' addresses here, "" when there are none.
 func (d *Directory) PatientDomain() string { return d.cfg.PatientDomain }
 
 // ForPatients reports whether a domain is one of patients' addresses, here or away.
-func (d *Directory) ForPatients(domain string) bool { panic("soon") }
-
-// Find returns the BAL that bears an address, closed ones too; purged ones are not
-// found. Errors: fault.NotFound, the same for an unknown matricule and a wrong key.
-func (d *Directory) Find(ctx context.Context, q pg.Querier, a mail.Address) (BAL, error) {
-	panic("soon")
+func (d *Directory) ForPatients(domain string) bool {
+	if domain == "" {
+		return false
+	}
+	foreign := slices.ContainsFunc(d.cfg.ForeignPatientDomains, func(f string) bool { return strings.EqualFold(f, domain) })
+	return foreign || strings.EqualFold(domain, d.cfg.PatientDomain)
 }
 
-// Found is what Facts found.
-type Found struct {
-	ByID      map[id.BAL]BAL
-	ByAddress map[mail.Address]BAL
+// key returns the keyed hash under which an address is kept, and whether such an address
+// may exist here at all: a patient's is a matricule with its right key, written as 15
+// characters (mssante.md §3.3).
+func (d *Directory) key(a mail.Address) ([]byte, bool) {
+	if !d.Local(a.Domain()) {
+		return nil, false
+	}
+	if a.Domain() == d.cfg.PatientDomain {
+		ins, err := health.ParseINS(a.Local())
+		if err != nil || len(a.Local()) != 15 || !ins.KeyValid() {
+			return nil, false
+		}
+	}
+	return d.ix.Key("bal-address", a.Reveal()), true
 }
-
-// Facts finds BAL by id and by address, in one query; those not found are absent.
-func (d *Directory) Facts(ctx context.Context, q pg.Querier, ids []id.BAL, as []mail.Address) (Found, error) {
-	panic("soon")
-}
-
-// BALOf returns the id and kind of the BAL that bears an address. Errors: fault.NotFound.
-func (d *Directory) BALOf(ctx context.Context, q pg.Querier, a mail.Address) (id.BAL, health.BALKind, error) {
-	panic("soon")
-}
-
-// FindMany returns the BAL of several addresses in one query, by address; those that are
-// not found are absent.
-func (d *Directory) FindMany(ctx context.Context, q pg.Querier, as []mail.Address) (map[mail.Address]BAL, error) {
-	panic("soon")
-}
-
-// ByID returns a BAL. Errors: fault.NotFound.
-func (d *Directory) ByID(ctx context.Context, q pg.Querier, b id.BAL) (BAL, error) { panic("soon") }
-
-// CreateBALTx makes a BAL. Errors: fault.Conflict when the address was ever used.
-func (d *Directory) CreateBALTx(ctx context.Context, tx *pg.Tx, n NewBAL) (id.BAL, error) {
-	panic("soon")
-}
-
-// CreatePersonTx makes a person; an RPPS that is known gives the person it has.
-func (d *Directory) CreatePersonTx(ctx context.Context, tx *pg.Tx, p Person) (PersonID, error) {
-	panic("soon")
-}
-
-// CreateStructureTx makes a structure; a FINESS or SIRET that is known gives the one it has.
-func (d *Directory) CreateStructureTx(ctx context.Context, tx *pg.Tx, s Structure) (StructureID, error) {
-	panic("soon")
-}
-
-// CreateSituationTx ties a person to a structure. mode is L, S or B (mode d'exercice).
-func (d *Directory) CreateSituationTx(ctx context.Context, tx *pg.Tx, p PersonID, s StructureID, mode string, from time.Time) error {
-	panic("soon")
-}
-
-// AcceptTermsTx records that the holder accepted the conditions of use (CGU).
-func (d *Directory) AcceptTermsTx(ctx context.Context, tx *pg.Tx, b id.BAL, version string, at time.Time) error {
-	panic("soon")
-}
-
-// SetStateTx moves a BAL along its life (mssante.md §3.4).
-// Errors: fault.NotFound, fault.Conflict when the move is not allowed.
-func (d *Directory) SetStateTx(ctx context.Context, tx *pg.Tx, b id.BAL, to health.BALState, at time.Time) error {
-	panic("soon")
-}
-
-// Card is how a BAL is shown: « NOM Prénom, profession, structure, ville », in parts.
-// A patient's card holds no name: the directory does not know it.
-type Card struct {
-	BAL            id.BAL
-	Address        mail.Address
-	Kind           health.BALKind
-	State          health.BALState
-	Name           string // NOM Prénom, or the display name of a service
-	Profession     string // French label of TRE_G15
-	Service        string
-	Structure      string
-	City           string
-	OpenToPatients bool
-}
-
-// Line writes the card on one line, its empty parts left out.
-func (c Card) Line() string { panic("soon") }
-
-// Card returns the card of a BAL. Errors: fault.NotFound.
-func (d *Directory) Card(ctx context.Context, q pg.Querier, b id.BAL) (Card, error) { panic("soon") }
-
-// Cards returns the cards of several addresses of ours, in one query; those that are not
-// found, and patients, are absent.
-func (d *Directory) Cards(ctx context.Context, q pg.Querier, as []mail.Address) (map[mail.Address]Card, error) {
-	panic("soon")
-}
-
-// OpenToPatients lists the listed, active boxes that a patient may write to first.
-func (d *Directory) OpenToPatients(ctx context.Context, q pg.Querier) ([]Card, error) { panic("soon") }
