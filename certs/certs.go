@@ -9,12 +9,17 @@ package certs
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
+	"errors"
 	"log/slog"
+	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"crypto/tls"
+
+	"pli/fault"
 )
 
 // Config says where the files are.
@@ -48,6 +53,32 @@ type Config struct {
 	PublicKey  string `toml:"public_key"`
 }
 
+// defaultSigner signs the national list (mssante.md §2.1).
+const defaultSigner = "alb.mssante.fr"
+
+func (c Config) grace() time.Duration {
+	if c.CRLGrace > 0 {
+		return c.CRLGrace
+	}
+	return 24 * time.Hour
+}
+
+// groups are the files that are read together.
+func (c Config) groups() (trust, list, own []string) {
+	trust = append([]string{c.Roots, c.Intermediates}, c.CRLs...)
+	list = []string{c.WhiteList}
+	own = []string{c.ServerCert, c.ServerKey, c.ClientCert, c.ClientKey, c.PublicCert, c.PublicKey}
+	return trust, list, own
+}
+
+// snapshot is everything in use at one moment. It never changes once published.
+type snapshot struct {
+	authorities                  *authorities
+	list                         *WhiteList // nil: none was accepted yet
+	server, client, public       *tls.Certificate
+	trustSeen, listSeen, ownSeen string // fingerprints of the files
+}
+
 // Trust is the trust store in use. Its methods may be called from anywhere at once.
 type Trust struct {
 	cfg     Config
@@ -57,48 +88,147 @@ type Trust struct {
 	current atomic.Pointer[snapshot]
 }
 
-// Open reads every file and fails when what the house needs to start is missing or
-// refused. A stale revocation list or white list does not stop the start: see Check.
+// Open reads every file and fails when the authorities or the house's own certificates
+// are missing or refused. A missing or stale revocation list, or a refused white list,
+// does not stop the start: exchanges with peers then wait, and Check says why.
 func Open(cfg Config, log *slog.Logger, now func() time.Time) (*Trust, error) {
 	t := &Trust{cfg: cfg, log: log, now: now}
-	if err := t.Reload(); err != nil {
+	s := &snapshot{}
+	if err := t.readOwn(s); err != nil {
 		return nil, err
+	}
+	problems, err := t.readTrust(s)
+	if err != nil {
+		return nil, err
+	}
+	s.list = t.keptList(s)
+	problems = append(problems, t.readList(s))
+	t.current.Store(s)
+	for _, p := range problems {
+		if p != nil {
+			log.Error("certs: not usable", "code", fault.CodeOf(p))
+		}
 	}
 	return t, nil
 }
 
-type snapshot struct{}
+// Reload reads again the files that changed. What is refused leaves the former in use,
+// is tried again at the next call, and is returned.
+func (t *Trust) Reload() error {
+	t.reload.Lock()
+	defer t.reload.Unlock()
+	old := t.current.Load()
+	next := *old
+	trust, list, own := t.cfg.groups()
+	var errs []error
+	retryList := fingerprint(list) != old.listSeen
+	if fingerprint(trust) != old.trustSeen {
+		problems, err := t.readTrust(&next)
+		errs = append(errs, append(problems, err)...)
+		retryList = retryList || err == nil
+	}
+	if fingerprint(own) != old.ownSeen {
+		errs = append(errs, t.readOwn(&next))
+	}
+	if retryList {
+		errs = append(errs, t.readList(&next))
+	}
+	if next != *old {
+		t.current.Store(&next)
+	}
+	return errors.Join(errs...)
+}
 
-// Reload reads the files that changed. What was refused leaves the former in use.
-func (t *Trust) Reload() error { return nil }
+// Watch calls Reload every so often until ctx is done, and says in the log what was
+// refused or has grown stale.
+func (t *Trust) Watch(ctx context.Context, every time.Duration) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	var last string
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		err := errors.Join(t.Reload(), t.alarm())
+		said := ""
+		if err != nil {
+			said = err.Error()
+		}
+		if said != last && err != nil {
+			t.log.Error("certs: attention needed", "code", fault.CodeOf(firstOf(err)), "err", err)
+		}
+		last = said
+	}
+}
 
-// Watch looks at the files every so often, until ctx is done.
-func (t *Trust) Watch(ctx context.Context, every time.Duration) {}
+func firstOf(err error) error {
+	for {
+		j, ok := err.(interface{ Unwrap() []error })
+		if !ok || len(j.Unwrap()) == 0 {
+			return err
+		}
+		err = j.Unwrap()[0]
+	}
+}
 
-// Check tells whether the house may exchange mail now: usable white list and
-// revocation lists, certificates in their validity.
-func (t *Trust) Check() error { return nil }
+// readTrust puts authorities and revocation lists in s, or leaves s alone.
+func (t *Trust) readTrust(s *snapshot) (problems []error, err error) {
+	trust, _, _ := t.cfg.groups()
+	seen := fingerprint(trust)
+	a, problems, err := loadAuthorities(t.cfg)
+	if err != nil {
+		return nil, err
+	}
+	if s.authorities != nil { // a list that became unreadable leaves the former in use
+		for key, was := range s.authorities.crls {
+			if now := a.crls[key]; now == nil || now.thisAt.Before(was.thisAt) {
+				a.crls[key] = was
+			}
+		}
+	}
+	s.authorities = a
+	if len(problems) == 0 {
+		s.trustSeen = seen
+	}
+	return problems, nil
+}
 
-// MXServer is shown to other operators on port 25.
-func (t *Trust) MXServer() *tls.Config { return nil }
+// readOwn puts the house's certificates in s, or leaves s alone.
+func (t *Trust) readOwn(s *snapshot) error {
+	_, _, own := t.cfg.groups()
+	seen := fingerprint(own)
+	server, err := loadPair(t.cfg.ServerCert, t.cfg.ServerKey)
+	if err != nil {
+		return err
+	}
+	client, public := server, server
+	if t.cfg.ClientCert != "" {
+		if client, err = loadPair(t.cfg.ClientCert, t.cfg.ClientKey); err != nil {
+			return err
+		}
+	}
+	if t.cfg.PublicCert != "" {
+		if public, err = loadPair(t.cfg.PublicCert, t.cfg.PublicKey); err != nil {
+			return err
+		}
+	}
+	s.server, s.client, s.public, s.ownSeen = server, client, public, seen
+	return nil
+}
 
-// Submission is shown to mail clients on 587 and 465; a certificate is asked, not required.
-func (t *Trust) Submission() *tls.Config { return nil }
-
-// IMAP is shown to mail clients on 143 and 993; a certificate is asked, not required.
-func (t *Trust) IMAP() *tls.Config { return nil }
-
-// Web is shown to browsers.
-func (t *Trust) Web() *tls.Config { return nil }
-
-// Relay is what we use to call the operator of domain.
-func (t *Trust) Relay(domain string) *tls.Config { return nil }
-
-// PeerDomains returns the domains that the peer of this connection may send for.
-func (t *Trust) PeerDomains(cs tls.ConnectionState) ([]string, error) { return nil, nil }
-
-// Trusted reports whether domain is in the white list.
-func (t *Trust) Trusted(domain string) bool { return false }
-
-// VerifyClient checks the certificate a user or an application showed.
-func (t *Trust) VerifyClient(cs tls.ConnectionState) (*x509.Certificate, error) { return nil, nil }
+// fingerprint changes when a file does: modification time and size.
+func fingerprint(paths []string) string {
+	var b strings.Builder
+	for _, p := range paths {
+		if info, err := os.Stat(p); err == nil {
+			b.WriteString(info.ModTime().UTC().Format(time.RFC3339Nano))
+			b.WriteByte(' ')
+			b.WriteString(info.Mode().String())
+			b.WriteString(sizeText(info.Size()))
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
