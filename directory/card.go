@@ -3,6 +3,7 @@ package directory
 import (
 	"context"
 	_ "embed"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -13,6 +14,7 @@ import (
 	"pli/internal/id"
 	"pli/internal/pg"
 	"pli/mail"
+	"pli/policy"
 )
 
 //go:embed professions.tsv
@@ -93,12 +95,7 @@ func (b BAL) TakesPatients() bool {
 	if b.Kind != health.ORG || b.Structure == nil {
 		return false
 	}
-	for _, s := range PharmacySectors() {
-		if b.Structure.Sector == s {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(policy.PharmacySectors(), b.Structure.Sector)
 }
 
 func lowerFirst(s string) string {
@@ -140,7 +137,7 @@ const maxOpenToPatients = 200
 // most 200, by name of structure.
 func (d *Directory) OpenToPatients(ctx context.Context, q pg.Querier) ([]Card, error) {
 	const op = "directory.OpenToPatients"
-	rows, err := q.Query(ctx, findOpenToPatients, PharmacySectors(), maxOpenToPatients)
+	rows, err := q.Query(ctx, findOpenToPatients, policy.PharmacySectors(), maxOpenToPatients)
 	if err != nil {
 		return nil, pg.Error(op, err)
 	}

@@ -38,10 +38,6 @@ WHERE b.state = 'active' AND NOT b.unlisted AND b.kind IN ('ORG', 'CAB', 'PER')
 ORDER BY s.name, b.display_name, b.id LIMIT $2`
 )
 
-// PharmacySectors are the sectors of activity whose ORG boxes are always open to
-// patients (mssante.md §6.3 rule 1, TRE_R02).
-func PharmacySectors() []string { return []string{"SA33", "SA38", "SA39", "SA65"} }
-
 // Found is what Facts found.
 type Found struct {
 	ByID      map[id.BAL]BAL

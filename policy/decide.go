@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"strings"
+
 	"pli/fault"
 	"pli/health"
 )
@@ -21,14 +23,16 @@ func (e Effect) String() string {
 }
 
 // Reason is one rule that spoke. Missing says that it denied for want of a fact, which
-// is our failing and so temporary at the doors.
+// is our failing and so temporary at the doors. Domain is the one the sender gave, for
+// the rules whose text names it.
 type Reason struct {
 	Rule    string
 	Effect  Effect
 	Missing bool
+	Domain  string
 }
 
-// Obligation is something owed before the act counts. The set is closed and whoever
+// Obligation is something owed before the act counts. The set is closed, and whoever
 // carries obligations out refuses one that he does not know.
 type Obligation string
 
@@ -57,15 +61,103 @@ func (d Decision) Owes(o Obligation) bool {
 	return false
 }
 
-// Rule is an article of the rule book.
-type Rule struct {
-	ID      string
-	Actions []Action
-	Grants  bool   // it may permit; other rules only deny
-	Meaning string // one English sentence
-	Source  string // text and section
-	Text    fault.Text
-	Fault   fault.Kind             // what a denial becomes at the doors
-	Code    health.IntegrationCode // file-document: what the MDN tells; 0 is none
-	check   func(Question, Facts) verdict
+// Rules names the rules that spoke, in order, as a trace keeps them.
+func (d Decision) Rules() []string {
+	ids := make([]string, len(d.Reasons))
+	for i, r := range d.Reasons {
+		ids[i] = r.Rule
+	}
+	return ids
+}
+
+// Denial is the reason a person is told: the first rule that denied knowing the facts,
+// else the first that lacked one. ok is false when the decision permits.
+func (d Decision) Denial() (r Reason, ok bool) {
+	for _, r := range d.Reasons {
+		if r.Effect == Deny && !r.Missing {
+			return r, !d.Permits()
+		}
+	}
+	for _, r := range d.Reasons {
+		if r.Effect == Deny {
+			return r, !d.Permits()
+		}
+	}
+	return Reason{Rule: byDefault}, !d.Permits()
+}
+
+// Code is what an MDN tells of a refusal to file (mssante.md §7.3); 0 when permitted. When
+// a fact was missing the caller had better try again (see Reason.Kind) than tell anybody.
+func (d Decision) Code() health.IntegrationCode {
+	r, denied := d.Denial()
+	if !denied {
+		return 0
+	}
+	if rule, ok := FindRule(r.Rule); ok && rule.Code != 0 && !r.Missing {
+		return rule.Code
+	}
+	return health.OtherError
+}
+
+// Text is what the reader of a refusal is told.
+func (r Reason) Text() fault.Text {
+	rule, ok := FindRule(r.Rule)
+	if !ok {
+		rule, _ = FindRule(byDefault)
+	}
+	if r.Missing {
+		return fault.Unavailable.Text()
+	}
+	return fault.Text{
+		FR: strings.ReplaceAll(rule.Text.FR, "{domain}", r.Domain),
+		EN: strings.ReplaceAll(rule.Text.EN, "{domain}", r.Domain),
+	}
+}
+
+// Kind is the kind of fault of a refusal.
+func (r Reason) Kind() fault.Kind {
+	if r.Missing {
+		return fault.Unavailable
+	}
+	if rule, ok := FindRule(r.Rule); ok {
+		return rule.Fault
+	}
+	return fault.Forbidden
+}
+
+// Decide answers one question from the facts given and from nothing else: no I/O,
+// no clock, no chance. Every rule of the action is evaluated, a denial beats a
+// permission, a missing fact denies, and what no rule permits is denied.
+func Decide(q Question, f Facts) Decision {
+	d := Decision{Obligations: []Obligation{Trace}}
+	denied, permitted := false, false
+	for i := range book {
+		r := &book[i]
+		if !r.concerns(q.Action) {
+			continue
+		}
+		switch r.check(q, f) {
+		case permits:
+			permitted = permitted || r.Grants
+			d.Reasons = append(d.Reasons, Reason{Rule: r.ID, Effect: Permit})
+			if r.Owes != "" {
+				d.Obligations = append(d.Obligations, r.Owes)
+			}
+		case denies:
+			denied = true
+			d.Reasons = append(d.Reasons, Reason{Rule: r.ID, Domain: r.domain(f)})
+		case missing:
+			denied = true
+			d.Reasons = append(d.Reasons, Reason{Rule: r.ID, Missing: true})
+		}
+	}
+	if permitted && !denied {
+		d.Effect = Permit
+		return d
+	}
+	d.Obligations = []Obligation{Trace}
+	if !denied {
+		d.Reasons = append(d.Reasons, Reason{Rule: byDefault})
+	}
+	return d
 }

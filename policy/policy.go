@@ -105,6 +105,7 @@ type Facts struct {
 	Account     *Account        // of the actor
 	Sender      *Box            // the BAL that the actor uses, or that he wants to open
 	Destination *Destination    // where the message goes
+	FromPatient Fact            // receive: the reverse-path is in a domain of patients' addresses
 	Exchange    Exchange        // between the patient who writes and the recipient
 	Patient     *Patient        // the dossier concerned
 	Reading     *Reading        // the document to file, as read
@@ -123,6 +124,7 @@ type Box struct {
 	ID             id.BAL
 	Kind           health.BALKind
 	State          health.BALState
+	StateAt        time.Time
 	Terms          Fact   // conditions of use (CGU) accepted
 	OpenToPatients Fact   // declared open to patients
 	Sector         string // of activity of its structure (TRE_R02), "" is none
