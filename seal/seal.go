@@ -7,19 +7,24 @@
 // octets held in slots; the house's slot is wrapped by the operator's key, which a
 // Custodian guards: one custodian operation per opened holder, none per letter.
 //
-// It never decides who may open what (gate does) and never logs.
+// A letter enters by SessionKey.SealTo and comes back by SessionKey.OpenFrom; the
+// packets made by PacketFor say who may open it. Seal never decides who may open what
+// (gate does), never logs, and its errors hold constant words only.
 package seal
 
 import (
+	"bytes"
 	"context"
-	"io"
+	"sync"
+	"time"
+
+	"github.com/ProtonMail/gopenpgp/v2/crypto"
+	"github.com/jackc/pgx/v5"
 
 	"pli/fault"
 	"pli/internal/id"
 	"pli/internal/pg"
 )
-
-var errStub = fault.New(fault.Internal, "seal", "not-yet")
 
 // Purpose says what a holder is for. Relay, ingest and register are the house's own
 // duties and have one holder each.
@@ -33,108 +38,176 @@ const (
 	PurposeRegister Purpose = "register" // patients' traits, second factors
 )
 
-// Service makes, finds and opens holders.
+// housePurposes are those with one holder, made by EnsureHouse.
+func housePurposes() []Purpose { return []Purpose{PurposeRelay, PurposeIngest, PurposeRegister} }
+
+const (
+	publicTTL   = 30 * time.Second // how long a rotation may stay unseen by a depositor
+	publicsKept = 4096             // parsed public keys kept, some 4 KiB each
+)
+
+// Service makes, finds and opens holders. Safe for concurrent use.
 type Service struct {
 	db        *pg.DB
 	custodian Custodian
+	now       func() time.Time
+
+	mu      sync.Mutex
+	publics map[id.Holder]cachedPublic
+	house   map[Purpose]id.Holder
+}
+
+type cachedPublic struct {
+	public Public
+	serial []byte // as stored
+	until  time.Time
 }
 
 // New returns the service on its tables (seal_holder, seal_key, seal_slot).
-func New(db *pg.DB, c Custodian) *Service { return &Service{db: db, custodian: c} }
-
-func (s *Service) CreateHolderTx(ctx context.Context, tx *pg.Tx, p Purpose) (id.Holder, error) {
-	return 0, errStub
-}
-func (s *Service) EnsureHouse(ctx context.Context) error { return errStub }
-func (s *Service) House(ctx context.Context, p Purpose) (id.Holder, error) {
-	return 0, errStub
+func New(db *pg.DB, c Custodian) *Service {
+	return &Service{
+		db: db, custodian: c, now: time.Now,
+		publics: map[id.Holder]cachedPublic{}, house: map[Purpose]id.Holder{},
+	}
 }
 
-// Public is the public half of a holder's newest key.
+// Public is the public half of a holder's newest key, ready to make packets.
 type Public struct {
 	Holder     id.Holder
 	Generation int
+	ring       *crypto.KeyRing
 }
 
+const sqlPublic = `SELECT generation, public FROM seal_key
+	WHERE holder_id = $1 AND retired_at IS NULL ORDER BY generation DESC LIMIT 1`
+
+// Public returns the public half of the holder's newest key, at most 30 seconds old.
+// Errors: fault.NotFound, fault.Corrupt, those of the database.
 func (s *Service) Public(ctx context.Context, holder id.Holder) (Public, error) {
-	return Public{}, errStub
+	const op = "seal.Public"
+	if p, ok := s.cached(holder); ok {
+		return p, nil
+	}
+	var generation int
+	var serial []byte
+	if err := s.db.QueryRow(ctx, sqlPublic, holder).Scan(&generation, &serial); err != nil {
+		return Public{}, pg.Error(op, err)
+	}
+	return s.keepPublic(holder, generation, serial)
 }
 
-// Packet is a session key sealed for one holder under one generation of its keys.
-type Packet struct {
-	Generation int
-	Bytes      []byte
+func (s *Service) cached(holder id.Holder) (Public, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, ok := s.publics[holder]
+	return c.public, ok && s.now().Before(c.until)
 }
 
-// SessionKey is the random key of one letter or document.
-type SessionKey struct{}
-
-func NewSessionKey() (*SessionKey, error)                         { return nil, errStub }
-func (k *SessionKey) PacketFor(p Public) (Packet, error)          { return Packet{}, errStub }
-func (k *SessionKey) SealTo(w io.Writer) (*BodyWriter, error)     { return nil, errStub }
-func (k *SessionKey) OpenFrom(r io.Reader) (io.ReadCloser, error) { return nil, errStub }
-func (k *SessionKey) SealValue(b []byte) ([]byte, error)          { return nil, errStub }
-func (k *SessionKey) OpenValue(b []byte) ([]byte, error)          { return nil, errStub }
-func (k *SessionKey) Clear()                                      {}
-
-// BodyWriter seals a stream. Close ends it; then Size and Sum hold.
-type BodyWriter struct{}
-
-func (b *BodyWriter) Write(p []byte) (int, error) { return 0, errStub }
-func (b *BodyWriter) Close() error                { return errStub }
-func (b *BodyWriter) Size() int64                 { return 0 }   // sealed octets
-func (b *BodyWriter) Sum() []byte                 { return nil } // SHA-256 of the sealed octets
-
-func (s *Service) SealFor(ctx context.Context, holder id.Holder, value []byte) ([]byte, error) {
-	return nil, errStub
-}
-func (s *Service) Unlock(ctx context.Context, holder id.Holder) (*Unlocked, error) {
-	return nil, errStub
-}
-func (s *Service) Rotate(ctx context.Context, holder id.Holder) error { return errStub }
-func (s *Service) RewrapAll(ctx context.Context) (n int, err error)   { return 0, errStub }
-
-// Unlocked is a holder whose keys are open. Safe for concurrent use until Close.
-type Unlocked struct{}
-
-func (u *Unlocked) Public() Public                                { return Public{} }
-func (u *Unlocked) SessionKey(p Packet) (*SessionKey, error)      { return nil, errStub }
-func (u *Unlocked) OpenSealed(b []byte) ([]byte, error)           { return nil, errStub }
-func (u *Unlocked) SealView(aad string, b []byte) []byte          { return nil }
-func (u *Unlocked) OpenView(aad string, b []byte) ([]byte, error) { return nil, errStub }
-func (u *Unlocked) Close()                                        {}
-
-// Custodian guards the operator's key.
-type Custodian interface {
-	Wrap(ctx context.Context, aad, secret []byte) (keyID string, wrapped []byte, err error)
-	Unwrap(ctx context.Context, keyID string, aad, wrapped []byte) ([]byte, error)
+// keepPublic parses a stored public key, unless the same octets were parsed before.
+func (s *Service) keepPublic(holder id.Holder, generation int, serial []byte) (Public, error) {
+	s.mu.Lock()
+	old, ok := s.publics[holder]
+	s.mu.Unlock()
+	p := old.public
+	if !ok || p.Generation != generation || !bytes.Equal(old.serial, serial) {
+		ring, err := readRing(serial)
+		if err != nil {
+			return Public{}, err
+		}
+		p = Public{Holder: holder, Generation: generation, ring: ring}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.publics[holder]; !ok && len(s.publics) >= publicsKept {
+		for other := range s.publics { // any one: map order is as good as chance
+			delete(s.publics, other)
+			break
+		}
+	}
+	s.publics[holder] = cachedPublic{public: p, serial: serial, until: s.now().Add(publicTTL)}
+	return p, nil
 }
 
-// KeyFiles is a Custodian over files of 32 random octets.
-type KeyFiles struct{}
-
-func NewKeyFile(path string) error                    { return errStub }
-func OpenKeyFiles(paths ...string) (*KeyFiles, error) { return nil, errStub }
-func (k *KeyFiles) Wrap(ctx context.Context, aad, secret []byte) (string, []byte, error) {
-	return "", nil, errStub
-}
-func (k *KeyFiles) Unwrap(ctx context.Context, keyID string, aad, wrapped []byte) ([]byte, error) {
-	return nil, errStub
+func (s *Service) forgetPublic(holder id.Holder) {
+	s.mu.Lock()
+	delete(s.publics, holder)
+	s.mu.Unlock()
 }
 
-// Index makes keyed hashes of values that must be found again.
-type Index struct{}
+// readRing parses one stored key, public or unlocked. The library checks the binding
+// of its subkey, about 0.2 ms.
+func readRing(serial []byte) (*crypto.KeyRing, error) {
+	key, err := crypto.NewKey(serial)
+	if err != nil {
+		return nil, fault.New(fault.Corrupt, "seal.readRing", "key-unreadable")
+	}
+	ring, err := crypto.NewKeyRing(key)
+	if err != nil {
+		return nil, fault.New(fault.Corrupt, "seal.readRing", "key-unusable")
+	}
+	return ring, nil
+}
 
-func NewIndexFile(path string) error                        { return errStub }
-func OpenIndex(path string) (*Index, error)                 { return nil, errStub }
-func (ix *Index) Key(domain string, parts ...string) []byte { return nil }
+const sqlHouse = `SELECT id FROM seal_holder WHERE purpose = $1`
 
-// Spool is a temporary file sealed with a throw-away key.
-type Spool struct{}
+// House returns the holder of one of the house's own duties. fault.NotFound before
+// EnsureHouse was ever run.
+func (s *Service) House(ctx context.Context, p Purpose) (id.Holder, error) {
+	s.mu.Lock()
+	h, ok := s.house[p]
+	s.mu.Unlock()
+	if ok {
+		return h, nil
+	}
+	if p == PurposeBAL || p == PurposeDossier {
+		return 0, fault.New(fault.Internal, "seal.House", "not-a-house-duty")
+	}
+	if err := s.db.QueryRow(ctx, sqlHouse, p).Scan(&h); err != nil {
+		return 0, pg.Error("seal.House", err)
+	}
+	s.mu.Lock()
+	s.house[p] = h
+	s.mu.Unlock()
+	return h, nil
+}
 
-func NewSpool(dir string) (*Spool, error)                { return nil, errStub }
-func (s *Spool) Write(p []byte) (int, error)             { return 0, errStub }
-func (s *Spool) Finish() error                           { return errStub }
-func (s *Spool) Size() int64                             { return 0 }
-func (s *Spool) ReadAt(p []byte, off int64) (int, error) { return 0, errStub }
-func (s *Spool) Close() error                            { return nil }
+// houseLock is the advisory lock under which two starting processes make the house's
+// holders.
+const houseLock = 0x7365616c // "seal"
+
+const (
+	sqlHouseLock = `SELECT pg_advisory_xact_lock($1)`
+	sqlHouseAll  = `SELECT purpose FROM seal_holder WHERE purpose = ANY($1)`
+)
+
+// EnsureHouse makes the house's holders that are missing. Any number of processes may
+// call it at once.
+func (s *Service) EnsureHouse(ctx context.Context) error {
+	const op = "seal.EnsureHouse"
+	return s.db.InTx(ctx, func(ctx context.Context, tx *pg.Tx) error {
+		if _, err := tx.Exec(ctx, sqlHouseLock, houseLock); err != nil {
+			return pg.Error(op, err)
+		}
+		rows, err := tx.Query(ctx, sqlHouseAll, housePurposes())
+		if err != nil {
+			return pg.Error(op, err)
+		}
+		found, err := pgx.CollectRows(rows, pgx.RowTo[Purpose])
+		if err != nil {
+			return pg.Error(op, err)
+		}
+		have := map[Purpose]bool{}
+		for _, p := range found {
+			have[p] = true
+		}
+		for _, p := range housePurposes() {
+			if have[p] {
+				continue
+			}
+			if _, err := s.CreateHolderTx(ctx, tx, p); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
