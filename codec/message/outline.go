@@ -106,28 +106,19 @@ func (p *Part) LogValue() slog.Value          { return slog.StringValue("[part]"
 func (o *Outline) Part(path ...int) *Part {
 	p := o.Root
 	for i, n := range path {
-		if i > 0 && p.Embedded != nil {
-			p = p.Embedded.Root
+		first := i == 0 // whether n counts from the root of a message
+		if i > 0 && p.MediaType != "multipart" && p.Embedded != nil {
+			p, first = p.Embedded.Root, true
 		}
 		switch {
-		case p == nil || n < 1:
-			return nil
-		case p.MediaType == "multipart" && n <= len(p.Children):
+		case p.MediaType == "multipart" && n >= 1 && n <= len(p.Children):
 			p = p.Children[n-1]
-		case p.MediaType != "multipart" && n == 1 && (i == 0 || path[i-1] > 0 && o.entered(path[:i])):
-			// The single part of this (embedded) message is itself.
+		case p.MediaType != "multipart" && first && n == 1: // the only part of its message
 		default:
 			return nil
 		}
 	}
 	return p
-}
-
-// entered reports whether the part at path embeds a message that is no multipart, so
-// that one more "1" names that message's only part.
-func (o *Outline) entered(path []int) bool {
-	p := o.Part(path...)
-	return p != nil && p.Embedded != nil
 }
 
 // Walk calls f for every part, parents first, with its IMAP path; what is embedded in a
