@@ -49,7 +49,7 @@ type Section struct{ Title, Narrative string }
 // Report is a laboratory report for p, structured, ready to be changed by its fields.
 func Report(p Person) CDA {
 	return CDA{
-		ID: "1.2.250.1.213.1.4.10.990.1.1", SetID: "1.2.250.1.213.1.4.10.990.1", Version: 1,
+		ID: "2.25.990042.1.1", SetID: "2.25.990042.1", Version: 1,
 		Type: "11502-2", TypeLabel: "CR d'examens biologiques", Title: "Compte rendu d'analyses de sang",
 		Created: time.Date(2026, 3, 4, 9, 30, 0, 0, time.UTC), Confid: "N",
 		Patient: p, Author: Biologist(), Level: 3,
@@ -66,7 +66,7 @@ func Report(p Person) CDA {
 // Letter is a level 1 document: a PDF in base64 under a header.
 func Letter(p Person) CDA {
 	c := Report(p)
-	c.ID, c.SetID = "1.2.250.1.213.1.4.10.990.2.1", "1.2.250.1.213.1.4.10.990.2"
+	c.ID, c.SetID = "2.25.990042.2.1", "2.25.990042.2"
 	c.Type, c.TypeLabel, c.Title = "18748-4", "CR d'imagerie médicale", "Radiographie du poignet gauche"
 	c.Author, c.Level, c.Sections = Radiologist(), 1, nil
 	c.PDF = PDF("Radiographie du poignet gauche", "Pas de fracture visible.", "Contrôle inutile.")
@@ -91,7 +91,7 @@ var cdaTemplate = template.Must(template.New("cda").Funcs(template.FuncMap{"x": 
 {{if .Version}}<versionNumber value="{{.Version}}"/>{{end}}
 <recordTarget><patientRole>
 {{if not .NoINS}}<id root="{{.Patient.OID}}" extension="{{.Patient.INS}}"/>{{end}}
-<id root="1.2.250.1.213.1.4.10.990" extension="IPP-0042"/>
+<id root="2.25.990042" extension="IPP-0042"/>
 <addr><city>Villefictive</city></addr>
 <patient classCode="PSN"><name>
 <family qualifier="BR">{{x .Patient.BirthName}}</family>

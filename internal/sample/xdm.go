@@ -97,7 +97,7 @@ var metadataTemplate = template.Must(template.New("metadata").Funcs(template.Fun
 <P:RegistryPackage id="SubmissionSet01"><P:Slot name="submissionTime"><P:ValueList><P:Value>20260304100000</P:Value></P:ValueList></P:Slot>
 <P:Classification id="cl0" classifiedObject="SubmissionSet01" classificationNode="urn:uuid:a54d6aa5-d40d-43f9-88c5-b4633d873bdd"/>
 <P:ExternalIdentifier id="ei1" registryObject="SubmissionSet01" identificationScheme="urn:uuid:6b5aea1a-874d-4603-a4bc-96a0a7b38446" value="{{x (index .Items 0).PatientID}}"/>
-<P:ExternalIdentifier id="ei2" registryObject="SubmissionSet01" identificationScheme="urn:uuid:96fdda7c-d067-4183-912e-bf5ee74998a8" value="1.2.250.1.213.1.4.10.990.9.1"/>
+<P:ExternalIdentifier id="ei2" registryObject="SubmissionSet01" identificationScheme="urn:uuid:96fdda7c-d067-4183-912e-bf5ee74998a8" value="2.25.990042.9.1"/>
 </P:RegistryPackage>
 {{range $n, $it := .Items}}<P:ExtrinsicObject id="Document{{add $n 1}}" mimeType="{{$it.MimeType}}" objectType="urn:uuid:7edca82f-054d-47f2-a032-9b2a5b5186c1">
 <P:Slot name="creationTime"><P:ValueList><P:Value>{{$it.UTC}}</P:Value></P:ValueList></P:Slot>
