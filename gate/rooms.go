@@ -3,6 +3,7 @@ package gate
 import (
 	"context"
 
+	"pli/audit"
 	"pli/consent"
 	"pli/directory"
 	"pli/internal/id"
@@ -15,7 +16,7 @@ import (
 type Boxes interface {
 	Local(domain string) bool
 	ForPatients(domain string) bool
-	// Facts finds BAL by id and by address in one query.
+	// Facts finds BAL by id and by address in one query; those not found are absent.
 	Facts(ctx context.Context, q pg.Querier, ids []id.BAL, as []mail.Address) (directory.Found, error)
 }
 
@@ -27,6 +28,7 @@ type Accounts interface {
 
 // Consent is the consent room, as the gate needs it.
 type Consent interface {
+	// States answers in the order asked.
 	States(ctx context.Context, q pg.Querier, pairs []consent.Pair) ([]consent.State, error)
 }
 
@@ -36,13 +38,14 @@ type Dossier interface {
 	DocumentFacts(ctx context.Context, q pg.Querier, docs []id.Document) ([]policy.Stored, error)
 }
 
-// Trust is the white list (certs). Usable is false when the list is missing or too old:
-// every question about a domain is then unknown.
+// Trust is the trust store (certs). A domain that is not trusted while Check fails is
+// not known to be untrusted.
 type Trust interface {
 	Trusted(domain string) bool
-	Usable() bool
+	Check() error
 }
 
-// Audit is where traces go.
+// Audit is where traces go (audit).
 type Audit interface {
+	AppendTx(ctx context.Context, tx *pg.Tx, entries ...audit.Entry) error
 }
