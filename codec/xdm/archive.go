@@ -61,7 +61,7 @@ func refuse(op, code string) error { return fault.New(fault.InvalidContent, op, 
 func Open(r io.ReaderAt, size int64, lim Limits) (*Archive, error) {
 	const op = "xdm.Open"
 	lim = lim.orDefault()
-	src := &readerAt{r: r}
+	src := &readerAt{r: r, size: size}
 	if err := checkDirectory(src, size, lim); err != nil {
 		return nil, src.or(err)
 	}
@@ -82,11 +82,15 @@ func Open(r io.ReaderAt, size int64, lim Limits) (*Archive, error) {
 // readerAt remembers an error of what is below, so that a failing disk is never taken
 // for a bad archive.
 type readerAt struct {
-	r   io.ReaderAt
-	err error
+	r    io.ReaderAt
+	size int64
+	err  error
 }
 
 func (s *readerAt) ReadAt(p []byte, off int64) (int, error) {
+	if off < 0 || off > s.size {
+		return 0, io.EOF // an offset that the archive made up
+	}
 	n, err := s.r.ReadAt(p, off)
 	if err != nil && err != io.EOF {
 		s.err = err
