@@ -41,6 +41,9 @@ func chains(a answer) []string {
 		if f.Sender != nil {
 			return []string{audit.BALChain(f.Sender.ID)}
 		}
+		if q.Actor.House && q.Object.BAL != 0 { // what the document job could not file stays in this BAL
+			return []string{audit.BALChain(q.Object.BAL)}
+		}
 	case policy.OpenBAL:
 		if f.Sender != nil {
 			return []string{audit.BALChain(f.Sender.ID)}

@@ -4,27 +4,130 @@
 package limit
 
 import (
+	"container/list"
 	"context"
+	"sync"
 	"time"
 
+	"github.com/go-redis/redis_rate/v10"
 	"github.com/redis/go-redis/v9"
+	"golang.org/x/time/rate"
+
+	"pli/fault"
 )
 
-// Limiter allows so many tries a minute under a key.
-type Limiter struct{ rdb *redis.Client }
+const (
+	redisWait = 250 * time.Millisecond // a sign-in waits no longer for Redis
+	redisRest = 5 * time.Second        // after a failure Redis is left alone this long
+	localKeys = 100_000                // keys counted locally; the longest unused is dropped
+)
+
+// Limiter allows so many tries a minute under a key. It may be used from anywhere at once.
+type Limiter struct {
+	own    *redis.Client // made by Open
+	shared *redis_rate.Limiter
+	now    func() time.Time
+
+	mu     sync.Mutex
+	away   time.Time // Redis is not asked before
+	counts map[string]*list.Element
+	recent *list.List // of *count, the latest used first
+}
+
+type count struct {
+	key string
+	lim *rate.Limiter
+}
 
 // Open connects to Redis at url; "" counts in this process only. It does not wait for
 // Redis: while Redis is away the local count holds.
-func Open(url string) (*Limiter, error) { panic("soon") }
+func Open(url string) (*Limiter, error) {
+	if url == "" {
+		return New(nil), nil
+	}
+	opt, err := redis.ParseURL(url)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "limit.Open", "redis-url") // the cause may quote a password
+	}
+	opt.DialTimeout, opt.ReadTimeout, opt.WriteTimeout, opt.MaxRetries = redisWait, redisWait, redisWait, -1
+	c := redis.NewClient(opt)
+	l := New(c)
+	l.own = c
+	return l, nil
+}
 
-// New makes a limiter on a client; nil counts in this process only.
-func New(rdb *redis.Client) *Limiter { return &Limiter{rdb: rdb} }
+// New makes a limiter on a client, which stays the caller's; nil counts in this process
+// only.
+func New(rdb *redis.Client) *Limiter {
+	l := &Limiter{now: time.Now, counts: map[string]*list.Element{}, recent: list.New()}
+	if rdb != nil {
+		l.shared = redis_rate.NewLimiter(rdb)
+	}
+	return l
+}
 
-// Allow takes one try under key and says whether it is within perMinute a minute
-// (bursts up to perMinute), or how long to wait.
+// Allow takes one try under key and says whether it is within perMinute a minute, in
+// bursts up to perMinute, or how long to wait. The local count is kept beside Redis's,
+// so that a process which loses Redis does not start from nothing. perMinute below 1
+// allows nothing.
 func (l *Limiter) Allow(ctx context.Context, key string, perMinute int) (bool, time.Duration) {
-	panic("soon")
+	if perMinute < 1 {
+		return false, time.Minute
+	}
+	ok, wait := l.local(key, perMinute)
+	if !ok || l.shared == nil || l.resting() {
+		return ok, wait
+	}
+	ctx, cancel := context.WithTimeout(ctx, redisWait)
+	defer cancel()
+	res, err := l.shared.Allow(ctx, key, redis_rate.PerMinute(perMinute))
+	if err != nil {
+		l.rest()
+		return ok, wait
+	}
+	return res.Allowed > 0, max(res.RetryAfter, 0)
+}
+
+// local counts in this process.
+func (l *Limiter) local(key string, perMinute int) (bool, time.Duration) {
+	now := l.now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e, ok := l.counts[key]
+	if !ok {
+		e = l.recent.PushFront(&count{key: key, lim: rate.NewLimiter(rate.Limit(float64(perMinute)/60), perMinute)})
+		l.counts[key] = e
+		if l.recent.Len() > localKeys {
+			last := l.recent.Remove(l.recent.Back()).(*count)
+			delete(l.counts, last.key)
+		}
+	}
+	l.recent.MoveToFront(e)
+	r := e.Value.(*count).lim.ReserveN(now, 1)
+	wait := r.DelayFrom(now)
+	if wait > 0 {
+		r.CancelAt(now)
+		return false, wait
+	}
+	return true, 0
+}
+
+func (l *Limiter) resting() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.now().Before(l.away)
+}
+
+func (l *Limiter) rest() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.away = l.now().Add(redisRest)
 }
 
 // Close lets the connection go if Open made it.
-func (l *Limiter) Close() error { panic("soon") }
+func (l *Limiter) Close() error {
+	if l.own == nil {
+		return nil
+	}
+	return l.own.Close()
+}

@@ -1,0 +1,118 @@
+package limit
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+)
+
+// tries counts how many of n tries under key are allowed.
+func tries(ctx context.Context, l *Limiter, key string, n, perMinute int) (allowed int) {
+	for range n {
+		if ok, _ := l.Allow(ctx, key, perMinute); ok {
+			allowed++
+		}
+	}
+	return allowed
+}
+
+func TestLocalCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, err := Open("")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := tries(t.Context(), l, "a", 20, 10); n != 10 {
+			t.Errorf("%d of 20 tries at once allowed, want 10", n)
+		}
+		if n := tries(t.Context(), l, "b", 3, 10); n != 3 {
+			t.Errorf("another key: %d of 3", n)
+		}
+		ok, wait := l.Allow(t.Context(), "a", 10)
+		if ok || wait <= 0 || wait > 6*time.Second {
+			t.Errorf("allowed %v, wait %v, want to wait at most 6 s", ok, wait)
+		}
+		time.Sleep(wait)
+		if n := tries(t.Context(), l, "a", 5, 10); n != 1 {
+			t.Errorf("after the wait: %d, want 1", n)
+		}
+		time.Sleep(time.Minute)
+		if n := tries(t.Context(), l, "a", 20, 10); n != 10 {
+			t.Errorf("after a minute: %d, want 10", n)
+		}
+		if ok, _ := l.Allow(t.Context(), "a", 0); ok {
+			t.Error("a limit of nothing allows")
+		}
+	})
+}
+
+func TestRedisCountsForAllProcesses(t *testing.T) {
+	m := miniredis.RunT(t)
+	one, two := openURL(t, "redis://"+m.Addr()), openURL(t, "redis://"+m.Addr())
+	total := tries(t.Context(), one, "k", 7, 10) + tries(t.Context(), two, "k", 7, 10)
+	if total != 10 {
+		t.Errorf("%d tries allowed in two processes together, want 10", total)
+	}
+	if ok, wait := two.Allow(t.Context(), "k", 10); ok || wait <= 0 {
+		t.Errorf("allowed %v, wait %v", ok, wait)
+	}
+}
+
+func openURL(t *testing.T, url string) *Limiter {
+	t.Helper()
+	l, err := Open(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	return l
+}
+
+func TestWithoutRedisThereIsStillALimit(t *testing.T) {
+	m := miniredis.RunT(t)
+	l := openURL(t, "redis://"+m.Addr())
+	if n := tries(t.Context(), l, "k", 6, 10); n != 6 {
+		t.Fatalf("%d of 6", n)
+	}
+	m.Close()
+	if n := tries(t.Context(), l, "k", 20, 10); n != 4 {
+		t.Errorf("Redis away: %d more tries allowed, want the 4 that were left", n)
+	}
+	gone := openURL(t, "redis://127.0.0.1:1")
+	if n := tries(t.Context(), gone, "k", 20, 10); n != 10 {
+		t.Errorf("Redis never there: %d, want 10", n)
+	}
+}
+
+func TestAClientOfTheCallerStaysOpen(t *testing.T) {
+	m := miniredis.RunT(t)
+	c := redis.NewClient(&redis.Options{Addr: m.Addr()})
+	defer c.Close()
+	if err := New(c).Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Ping(t.Context()).Err(); err != nil {
+		t.Errorf("closed with the limiter: %v", err)
+	}
+}
+
+func TestLocalKeysAreBounded(t *testing.T) {
+	l := New(nil)
+	for i := range localKeys + 50 {
+		l.Allow(t.Context(), fmt.Sprint(i), 10)
+	}
+	if len(l.counts) != localKeys || l.recent.Len() != localKeys {
+		t.Errorf("%d keys, %d in order", len(l.counts), l.recent.Len())
+	}
+}
+
+func TestABadURLIsRefusedWithoutQuotingIt(t *testing.T) {
+	if _, err := Open("redis://u:secret@[bad"); err == nil || err.Error() != "limit.Open: invalid [redis-url]" {
+		t.Errorf("%v", err)
+	}
+}
