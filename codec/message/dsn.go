@@ -69,7 +69,7 @@ func BuildDSN(d DSN) (io.Reader, error) {
 		field{"Date", date(d.At)},
 		field{"Message-ID", bracket(d.MessageID)},
 		field{"In-Reply-To", bracket(original.MessageID())},
-		field{"References", bracket(original.MessageID())},
+		field{"References", bracket(lastFew(append(original.References(), original.MessageID()))...)},
 		field{"Auto-Submitted", "auto-replied"},
 		field{"MIME-Version", "1.0"},
 		field{"Content-Type", `multipart/report; report-type=delivery-status; boundary="` + boundary + `"`},

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"mime"
+	"slices"
 	"strings"
 
 	gomessage "github.com/emersion/go-message"
@@ -37,6 +38,29 @@ func ReadHeader(br *bufio.Reader, max int) (raw []byte, err error) {
 		}
 		start = err == nil
 	}
+}
+
+// WithoutFields returns a header block without the fields of these names, its other
+// octets as they were.
+func WithoutFields(raw []byte, names ...string) []byte {
+	out := make([]byte, 0, len(raw))
+	dropping := false
+	for len(raw) > 0 {
+		line := cutLine(&raw)
+		if isEmptyLine(line) {
+			return append(append(out, line...), raw...)
+		}
+		if line[0] != ' ' && line[0] != '\t' {
+			name, _, ok := bytes.Cut(line, []byte(":"))
+			dropping = ok && slices.ContainsFunc(names, func(n string) bool {
+				return strings.EqualFold(n, string(bytes.TrimRight(name, " \t")))
+			})
+		}
+		if !dropping {
+			out = append(out, line...)
+		}
+	}
+	return out
 }
 
 func isEmptyLine(b []byte) bool { return string(b) == "\r\n" || string(b) == "\n" }

@@ -36,6 +36,7 @@ func (o *Outline) Marshal() []byte {
 	w = append(w, version)
 	w.number(o.Size)
 	w.word(o.Preview)
+	w.word(o.ReversePath)
 	w.outline(o, 0)
 	return w
 }
@@ -106,12 +107,12 @@ func Unmarshal(b []byte) (*Outline, error) {
 	}
 	r.b = b[1:]
 	size := r.number()
-	preview := r.word()
+	preview, reverse := r.word(), r.word()
 	o := r.outline(0, 0)
 	if r.bad || len(r.b) > 0 {
 		return nil, fault.New(fault.Corrupt, "message.Unmarshal", "shape")
 	}
-	o.Size, o.Preview = size, preview
+	o.Size, o.Preview, o.ReversePath = size, preview, reverse
 	return o, nil
 }
 

@@ -3,6 +3,7 @@ package message
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,6 +24,7 @@ type MDN struct {
 	Final             mail.Address
 	OriginalRecipient string                 // as the original envelope had it; "" when not known
 	OriginalID        string                 // Message-ID of the original, without angle brackets
+	References        []string               // of the original, oldest first, itself left out
 	OriginalSubject   string                 // decoded
 	Displayed         bool                   // a person opened it; otherwise the house processed it
 	Manual            bool                   // a person agreed to send it
@@ -51,7 +53,7 @@ func BuildMDN(m MDN) (io.Reader, error) {
 		field{"Date", date(m.At)},
 		field{"Message-ID", bracket(m.MessageID)},
 		field{"In-Reply-To", bracket(m.OriginalID)},
-		field{"References", bracket(m.OriginalID)},
+		field{"References", bracket(lastFew(append(slices.Clone(m.References), m.OriginalID))...)},
 		field{"Auto-Submitted", "auto-replied"},
 		field{"MIME-Version", "1.0"},
 		field{"Content-Type", `multipart/report; report-type=disposition-notification; boundary="` + boundary + `"`},

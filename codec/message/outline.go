@@ -42,6 +42,10 @@ type Outline struct {
 	Root    *Part
 	Size    int64  // octets of the whole message; for an embedded message, of that one
 	Preview string // up to 160 characters of readable text, UTF-8; "" in an embedded message
+
+	// ReversePath is that of the envelope the message came in. Scan does not know it:
+	// whoever took the message in sets it. "" is <>, or a message that came in none.
+	ReversePath string
 }
 
 // Part is one entity of a message: a leaf, a multipart with Children, or a

@@ -124,6 +124,7 @@ func TestGolden(t *testing.T) {
 		if os.Getenv("PLI_UPDATE") != "" {
 			want.Data = []byte(sketch(o))
 		}
+		o.ReversePath = "adele.martin@mss-a.example"
 		if d := cmp.Diff(string(want.Data), sketch(o)); d != "" {
 			t.Errorf("%s (-want +got):\n%s", name, d)
 		}

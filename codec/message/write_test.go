@@ -229,6 +229,13 @@ func TestDecode(t *testing.T) {
 	}
 }
 
+func TestWithoutFields(t *testing.T) {
+	in := "Bcc: a\r\n b\r\nSubject: x\r\n y\r\nbCC : c\r\nReturn-Path: <x>\r\n\r\nBcc: body\r\n"
+	if got := string(WithoutFields([]byte(in), "Bcc", "Return-Path")); got != "Subject: x\r\n y\r\n\r\nBcc: body\r\n" {
+		t.Errorf("%q", got)
+	}
+}
+
 func TestFields(t *testing.T) {
 	f := ParseFields([]byte("Return-Path: <a@mss-a.example>\nX-MSS-CODECDA: 11502-2, ,34133-9\nx-mss-ins: O\nX-MSS-NIL: n\n" +
 		"no colon\n leading\nDisposition-Notification-To: <A@mss-a.example>\nX-MSS-MES: fin\nSubject: [FIN]\nMessage-ID: not bracketed\nDate: nonsense\n\nSubject: body\n"))
