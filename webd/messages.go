@@ -1,0 +1,221 @@
+package webd
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"pli/codec/message"
+	"pli/internal/id"
+	"pli/mail"
+)
+
+// rowsPerPage is how many conversations one page of the list shows.
+const rowsPerPage = 20
+
+// row is one conversation of the list.
+type row struct {
+	ID          id.Letter
+	Who         Card
+	Subject     string
+	Preview     string
+	At          time.Time
+	Unread      int
+	Letters     int
+	Attachments int
+	Mine        bool // the last letter is the person's own
+	Ended       bool
+}
+
+// messagesPage is the list.
+type messagesPage struct {
+	Rows    []row
+	Filter  string // "", "non-lus", "pieces", "termines"
+	Total   int    // conversations under this filter
+	All     int    // conversations in all
+	Unread  int
+	Pages   []pageLink
+	Before  string // link to the page before, "" at the first
+	After   string
+	Current int
+	Last    int
+}
+
+// pageLink is one number of the pagination.
+type pageLink struct {
+	Number  int
+	Link    string
+	Current bool
+}
+
+func (s *Server) messages(w http.ResponseWriter, r *http.Request) error {
+	v := visitOf(r)
+	ts, err := s.allThreads(r.Context(), v)
+	if err != nil {
+		return err
+	}
+	d := messagesPage{Filter: r.URL.Query().Get("filtre"), All: len(ts)}
+	for _, t := range ts {
+		if t.Unread() > 0 {
+			d.Unread++
+		}
+	}
+	ts, err = s.filter(r.Context(), v, ts, d.Filter)
+	if err != nil {
+		return err
+	}
+	d.Total = len(ts)
+	d.paginate(r.URL.Query().Get("page"))
+	first := (d.Current - 1) * rowsPerPage
+	if d.Rows, err = s.rows(r.Context(), v, ts[first:min(first+rowsPerPage, len(ts))]); err != nil {
+		return err
+	}
+	return s.render(w, r, http.StatusOK, "messages", page{Title: s.words(r).T("messages.title"), Nav: "messages", Data: d})
+}
+
+// allThreads reads the letterbox and groups it.
+func (s *Server) allThreads(ctx context.Context, v *visit) ([]thread, error) {
+	box, err := v.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ls, err := box.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return threads(ls), nil
+}
+
+// filter keeps the conversations of one chip above the list.
+func (s *Server) filter(ctx context.Context, v *visit, ts []thread, name string) ([]thread, error) {
+	keep := func(thread) (bool, error) { return true, nil }
+	switch name {
+	case "non-lus":
+		keep = func(t thread) (bool, error) { return t.Unread() > 0, nil }
+	case "pieces":
+		keep = func(t thread) (bool, error) { return t.Attachments() > 0, nil }
+	case "termines":
+		keep = func(t thread) (bool, error) {
+			e, err := s.exchange(ctx, v, t)
+			return e.Ended, err
+		}
+	}
+	var out []thread
+	for _, t := range ts {
+		ok, err := keep(t)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			out = append(out, t)
+		}
+	}
+	return out, nil
+}
+
+// exchange is the state with whoever an answer in t would go to.
+func (s *Server) exchange(ctx context.Context, v *visit, t thread) (Exchange, error) {
+	it, ok := t.received()
+	if !ok {
+		return Exchange{}, nil
+	}
+	to := answerTo(it).Mail()
+	if to.IsZero() {
+		return Exchange{}, nil
+	}
+	return s.Exchanges.Exchange(ctx, v.session, to)
+}
+
+func (s *Server) rows(ctx context.Context, v *visit, ts []thread) ([]row, error) {
+	var as []mail.Address
+	for _, t := range ts {
+		as = append(as, t.peer().Mail())
+	}
+	cards, err := s.Cards.Cards(ctx, as)
+	if err != nil {
+		return nil, err
+	}
+	var rows []row
+	for _, t := range ts {
+		e, err := s.exchange(ctx, v, t)
+		if err != nil {
+			return nil, err
+		}
+		last := t.last()
+		rows = append(rows, row{
+			ID: t.ID(), Who: cardOf(t.peer(), cards), Subject: t.Subject(), Preview: last.Outline.Preview, At: last.ReceivedAt,
+			Unread: t.Unread(), Letters: len(t.items), Attachments: t.Attachments(), Mine: last.Sent, Ended: e.Ended,
+		})
+	}
+	return rows, nil
+}
+
+// cardOf gives the words for a correspondent: the directory's, else the name the
+// letter bears. A bare address is never shown; without any name, the operator is.
+func cardOf(p message.Person, cards map[mail.Address]Card) Card {
+	if c, ok := cards[p.Mail()]; ok && c.Name != "" {
+		return c
+	}
+	name := strings.TrimSpace(p.Name)
+	if name == "" || strings.Contains(name, "@") {
+		return Card{Structure: p.Mail().Domain()}
+	}
+	return Card{Name: name}
+}
+
+// Line is « HADDAD Karim, Médecin, Cabinet des Halles, Lyon », the empty parts left
+// out; "" when even the name is missing and only an operator is known.
+func (c Card) Line() string {
+	parts := make([]string, 0, 4)
+	for _, p := range []string{c.Name, c.Profession, c.Structure, c.City} {
+		if p != "" && (len(parts) == 0 || parts[len(parts)-1] != p) {
+			parts = append(parts, p)
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// Rest is the line without the name.
+func (c Card) Rest() string {
+	c2 := c
+	c2.Name = ""
+	if c.Structure == c.Name {
+		c2.Structure = ""
+	}
+	return c2.Line()
+}
+
+// paginate works out the page asked for and the links around it.
+func (d *messagesPage) paginate(asked string) {
+	d.Last = max(1, (d.Total+rowsPerPage-1)/rowsPerPage)
+	n, err := strconv.Atoi(asked)
+	if err != nil {
+		n = 1
+	}
+	d.Current = min(max(n, 1), d.Last)
+	link := func(n int) string {
+		q := url.Values{}
+		if d.Filter != "" {
+			q.Set("filtre", d.Filter)
+		}
+		if n > 1 {
+			q.Set("page", strconv.Itoa(n))
+		}
+		if len(q) == 0 {
+			return "/messages"
+		}
+		return "/messages?" + q.Encode()
+	}
+	if d.Current > 1 {
+		d.Before = link(d.Current - 1)
+	}
+	if d.Current < d.Last {
+		d.After = link(d.Current + 1)
+	}
+	for n := max(1, d.Current-2); n <= min(d.Last, d.Current+2); n++ {
+		d.Pages = append(d.Pages, pageLink{Number: n, Link: link(n), Current: n == d.Current})
+	}
+}

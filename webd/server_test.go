@@ -1,0 +1,25 @@
+package webd
+
+import (
+	"log/slog"
+	"net/http/httptest"
+	"testing"
+)
+
+// door is a server around a house, over TLS as browsers see it.
+func door(t testing.TB, h *house) *httptest.Server {
+	t.Helper()
+	s, err := New(Deps{
+		Config: Config{Operator: "Opérateur A (fictif)", Contact: "dpo@mss-a.example"},
+		SignIn: h, Letterbox: h, Record: fakeRecord{h}, Exchanges: h, Cards: h, Submit: h,
+		Spool: func() (Spool, error) { return &memorySpool{}, nil }, Log: slog.New(slog.DiscardHandler), Now: h.Now,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := httptest.NewUnstartedServer(s.Handler())
+	srv.EnableHTTP2 = true
+	srv.StartTLS()
+	t.Cleanup(srv.Close)
+	return srv
+}

@@ -1,0 +1,196 @@
+package webd
+
+import (
+	"net/http"
+	"net/url"
+
+	"pli/fault"
+)
+
+// signInPage is what the two steps of signing in show.
+type signInPage struct {
+	Return string
+	Login  string
+	Ended  bool   // the session was over: say why the person is here
+	Out    bool   // has just signed out
+	Wrong  string // key of the text beside the field; "" when nothing is wrong
+	Empty  map[string]string
+}
+
+// Faults lists field and text key pairs for the summary at the top.
+func (p signInPage) Faults() []fieldFault {
+	var fs []fieldFault
+	for _, f := range []string{"identifiant", "motdepasse", "code"} {
+		if k := p.Empty[f]; k != "" {
+			fs = append(fs, fieldFault{Field: f, Key: k})
+		}
+	}
+	if p.Wrong != "" {
+		field := "identifiant"
+		if p.Wrong == "signin.code.wrong" {
+			field = "code"
+		}
+		fs = append(fs, fieldFault{Field: field, Key: p.Wrong})
+	}
+	return fs
+}
+
+// fieldFault is one line of an error summary. Name and Size are of the file it is
+// about, if any.
+type fieldFault struct {
+	Field, Key string
+	Name       string
+	Size       int64
+	Text       fault.Text // said by a room, when Key is ""
+}
+
+func (s *Server) signInForm(w http.ResponseWriter, r *http.Request) error {
+	if _, ses, err := s.session(r); err == nil && ses.Full {
+		http.Redirect(w, r, back(r.FormValue("retour")), http.StatusSeeOther)
+		return nil
+	}
+	q := r.URL.Query()
+	return s.showSignIn(w, r, http.StatusOK, "signin", signInPage{
+		Return: back(q.Get("retour")), Ended: q.Get("etat") == "fin", Out: q.Get("etat") == "sortie"})
+}
+
+func (s *Server) showSignIn(w http.ResponseWriter, r *http.Request, status int, name string, d signInPage) error {
+	title := s.words(r).T(name + ".title")
+	path := "/connexion"
+	if name == "code" {
+		path = "/connexion/code"
+	}
+	return s.render(w, r, status, name, page{Title: title, Error: len(d.Faults()) > 0, Path: path, Data: d})
+}
+
+// signIn checks login and password. Its answer is the same whether the account exists
+// or not.
+func (s *Server) signIn(w http.ResponseWriter, r *http.Request) error {
+	if err := r.ParseForm(); err != nil {
+		return fault.Wrap(fault.Invalid, "webd.signIn", "form", err)
+	}
+	login, password := r.PostForm.Get("identifiant"), r.PostForm.Get("motdepasse")
+	d := signInPage{Return: back(r.PostForm.Get("retour")), Login: login, Empty: map[string]string{}}
+	if login == "" {
+		d.Empty["identifiant"] = "signin.login.empty"
+	}
+	if password == "" {
+		d.Empty["motdepasse"] = "signin.password.empty"
+	}
+	if len(d.Empty) > 0 {
+		return s.showSignIn(w, r, http.StatusUnprocessableEntity, "signin", d)
+	}
+	token, err := s.SignIn.Password(r.Context(), login, password, remote(r))
+	switch fault.KindOf(err) {
+	case fault.WrongSecret, fault.NotFound, fault.Withheld:
+		d.Wrong = "signin.wrong"
+		return s.showSignIn(w, r, http.StatusUnprocessableEntity, "signin", d)
+	case fault.RateLimited:
+		d.Wrong = "signin.often"
+		return s.showSignIn(w, r, http.StatusTooManyRequests, "signin", d)
+	}
+	if err != nil {
+		return err
+	}
+	setSession(w, token)
+	to := "/connexion/code"
+	if d.Return != "/" {
+		to += "?" + url.Values{"retour": {d.Return}}.Encode()
+	}
+	http.Redirect(w, r, to, http.StatusSeeOther)
+	return nil
+}
+
+func (s *Server) codeForm(w http.ResponseWriter, r *http.Request) error {
+	_, ses, err := s.session(r)
+	if err != nil {
+		http.Redirect(w, r, "/connexion", http.StatusSeeOther)
+		return nil
+	}
+	to := back(r.URL.Query().Get("retour"))
+	if ses.Full {
+		http.Redirect(w, r, to, http.StatusSeeOther)
+		return nil
+	}
+	return s.showSignIn(w, r, http.StatusOK, "code", signInPage{Return: to})
+}
+
+// code checks the second factor and gives the session that opens the space, under a
+// new token.
+func (s *Server) code(w http.ResponseWriter, r *http.Request) error {
+	if err := r.ParseForm(); err != nil {
+		return fault.Wrap(fault.Invalid, "webd.code", "form", err)
+	}
+	token, _, err := s.session(r)
+	if err != nil {
+		clearCookie(w)
+		http.Redirect(w, r, "/connexion?etat=fin", http.StatusSeeOther)
+		return nil
+	}
+	d := signInPage{Return: back(r.PostForm.Get("retour")), Empty: map[string]string{}}
+	code := digits(r.PostForm.Get("code"))
+	if code == "" {
+		d.Empty["code"] = "code.empty"
+		return s.showSignIn(w, r, http.StatusUnprocessableEntity, "code", d)
+	}
+	full, err := s.SignIn.SecondFactor(r.Context(), token, code, remote(r))
+	switch {
+	case fault.Is(err, fault.WrongSecret):
+		d.Wrong = "signin.code.wrong"
+		return s.showSignIn(w, r, http.StatusUnprocessableEntity, "code", d)
+	case fault.Is(err, fault.RateLimited):
+		d.Wrong = "signin.often"
+		return s.showSignIn(w, r, http.StatusTooManyRequests, "code", d)
+	case fault.Is(err, fault.Unauthenticated):
+		clearCookie(w)
+		http.Redirect(w, r, "/connexion?etat=fin", http.StatusSeeOther)
+		return nil
+	case err != nil:
+		return err
+	}
+	setSession(w, full)
+	http.Redirect(w, r, d.Return, http.StatusSeeOther)
+	return nil
+}
+
+// digits keeps the digits of what was typed or pasted: « 123 456 » is a code too.
+func digits(s string) string {
+	b := make([]byte, 0, 8)
+	for i := 0; i < len(s) && len(b) < 10; i++ {
+		if s[i] >= '0' && s[i] <= '9' {
+			b = append(b, s[i])
+		}
+	}
+	return string(b)
+}
+
+func (s *Server) signOut(w http.ResponseWriter, r *http.Request) error {
+	if c, err := r.Cookie(sessionCookie); err == nil {
+		s.visits.end(c.Value)
+		if err := s.SignIn.End(r.Context(), c.Value); err != nil && !fault.Is(err, fault.Unauthenticated) {
+			return err
+		}
+	}
+	clearCookie(w)
+	w.Header().Set("Clear-Site-Data", `"cache"`)
+	http.Redirect(w, r, "/connexion?etat=sortie", http.StatusSeeOther)
+	return nil
+}
+
+// stay keeps the session alive: the page opened by « Rester connecté ».
+func (s *Server) stay(w http.ResponseWriter, r *http.Request) error {
+	return s.render(w, r, http.StatusOK, "stay", page{Title: s.words(r).T("stay.title")})
+}
+
+// leaflet is a page of plain text, the same for everybody.
+func (s *Server) leaflet(name string) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		p := page{Title: s.words(r).T(name + ".title"), Nav: name}
+		if _, ses, err := s.session(r); err == nil && ses.Full {
+			if o, err := s.Record.Owner(r.Context(), ses); err == nil {
+				p.Owner = &o
+			}
+		}
+		return s.render(w, r, http.StatusOK, name, p)
+	}
+}
