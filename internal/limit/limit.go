@@ -71,31 +71,66 @@ func New(rdb *redis.Client) *Limiter {
 // so that a process which loses Redis does not start from nothing. perMinute below 1
 // allows nothing.
 func (l *Limiter) Allow(ctx context.Context, key string, perMinute int) (bool, time.Duration) {
+	return l.AllowIn(ctx, key, perMinute, time.Minute)
+}
+
+// AllowIn is Allow with n tries in any period. A key keeps one limit for its life.
+func (l *Limiter) AllowIn(ctx context.Context, key string, n int, period time.Duration) (bool, time.Duration) {
+	if n < 1 || period <= 0 {
+		return false, time.Minute
+	}
+	ok, wait := l.local(key, n, period, 1)
+	if !ok {
+		return false, wait
+	}
+	return l.ask(ctx, key, n, period, 1)
+}
+
+// Peek says whether one more try would be allowed, and takes none: it lets a caller
+// count failures only.
+func (l *Limiter) Peek(ctx context.Context, key string, perMinute int) (bool, time.Duration) {
 	if perMinute < 1 {
 		return false, time.Minute
 	}
-	ok, wait := l.local(key, perMinute)
-	if !ok || l.shared == nil || l.resting() {
-		return ok, wait
+	ok, wait := l.local(key, perMinute, time.Minute, 0)
+	if !ok {
+		return false, wait
+	}
+	return l.ask(ctx, key, perMinute, time.Minute, 0)
+}
+
+// ask asks Redis when it is there; otherwise the local count, which allowed, holds.
+func (l *Limiter) ask(ctx context.Context, key string, n int, period time.Duration, take int) (bool, time.Duration) {
+	if l.shared == nil || l.resting() {
+		return true, 0
 	}
 	ctx, cancel := context.WithTimeout(ctx, redisWait)
 	defer cancel()
-	res, err := l.shared.Allow(ctx, key, redis_rate.PerMinute(perMinute))
-	if err != nil {
+	res, err := l.shared.AllowN(ctx, key, redis_rate.Limit{Rate: n, Burst: n, Period: period}, take)
+	switch {
+	case err != nil:
 		l.rest()
-		return ok, wait
+		return true, 0
+	case take > 0:
+		return res.Allowed > 0, max(res.RetryAfter, 0)
+	case res.Remaining > 0:
+		return true, 0
+	default:
+		return false, max(res.ResetAfter-period*time.Duration(n-1)/time.Duration(n), 0)
 	}
-	return res.Allowed > 0, max(res.RetryAfter, 0)
 }
 
-// local counts in this process.
-func (l *Limiter) local(key string, perMinute int) (bool, time.Duration) {
+// local counts in this process; with take 0 it only looks.
+func (l *Limiter) local(key string, n int, period time.Duration, take int) (bool, time.Duration) {
 	now := l.now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	e, ok := l.counts[key]
 	if !ok {
-		e = l.recent.PushFront(&count{key: key, lim: rate.NewLimiter(rate.Limit(float64(perMinute)/60), perMinute)})
+		if take == 0 {
+			return true, 0
+		}
+		e = l.recent.PushFront(&count{key: key, lim: rate.NewLimiter(rate.Limit(float64(n)/period.Seconds()), n)})
 		l.counts[key] = e
 		if l.recent.Len() > localKeys {
 			last := l.recent.Remove(l.recent.Back()).(*count)
@@ -105,11 +140,10 @@ func (l *Limiter) local(key string, perMinute int) (bool, time.Duration) {
 	l.recent.MoveToFront(e)
 	r := e.Value.(*count).lim.ReserveN(now, 1)
 	wait := r.DelayFrom(now)
-	if wait > 0 {
+	if take == 0 || wait > 0 {
 		r.CancelAt(now)
-		return false, wait
 	}
-	return true, 0
+	return wait <= 0, max(wait, 0)
 }
 
 func (l *Limiter) resting() bool {

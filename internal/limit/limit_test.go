@@ -101,6 +101,43 @@ func TestAClientOfTheCallerStaysOpen(t *testing.T) {
 	}
 }
 
+func TestPeekTakesNothing(t *testing.T) {
+	m := miniredis.RunT(t)
+	for name, l := range map[string]*Limiter{"local": New(nil), "redis": openURL(t, "redis://"+m.Addr())} {
+		for range 20 {
+			if ok, _ := l.Peek(t.Context(), "p", 3); !ok {
+				t.Fatalf("%s: looking took a try", name)
+			}
+		}
+		if n := tries(t.Context(), l, "p", 5, 3); n != 3 {
+			t.Errorf("%s: %d tries allowed, want 3", name, n)
+		}
+		if ok, wait := l.Peek(t.Context(), "p", 3); ok || wait <= 0 || wait > time.Minute {
+			t.Errorf("%s: %v, wait %v after the last try", name, ok, wait)
+		}
+	}
+	other := openURL(t, "redis://"+m.Addr())
+	if ok, wait := other.Peek(t.Context(), "p", 3); ok || wait <= 0 || wait > time.Minute {
+		t.Errorf("another process: %v, wait %v", ok, wait)
+	}
+}
+
+func TestAllowIn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := New(nil)
+		n := 0
+		for range 120 { // one try a minute, two hours
+			if ok, _ := l.AllowIn(t.Context(), "k", 20, time.Hour); ok {
+				n++
+			}
+			time.Sleep(time.Minute)
+		}
+		if n < 55 || n > 60 {
+			t.Errorf("%d tries in two hours, want the first 20 and 20 an hour", n)
+		}
+	})
+}
+
 func TestLocalKeysAreBounded(t *testing.T) {
 	l := New(nil)
 	for i := range localKeys + 50 {
