@@ -5,10 +5,11 @@
 package dossier
 
 import (
-	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
+	"pli/fault"
 	"pli/health"
 	"pli/internal/id"
 	"pli/internal/pg"
@@ -55,11 +56,29 @@ type NewPatient struct {
 	Account      id.Account // 0 when none
 }
 
-// Identity is what traits_sealed holds, as JSON.
+// Identity is what traits_sealed holds, as JSON (Marshal, ReadIdentity).
 type Identity struct {
 	INS    string
 	OID    string
 	Traits health.Traits
+}
+
+// Marshal gives the octets to seal.
+func (i Identity) Marshal() []byte {
+	b, err := json.Marshal(i)
+	if err != nil {
+		panic("dossier.Identity: plain texts cannot fail to marshal")
+	}
+	return b
+}
+
+// ReadIdentity reads what Marshal wrote. fault.Corrupt when it is something else.
+func ReadIdentity(b []byte) (Identity, error) {
+	var i Identity
+	if json.Unmarshal(b, &i) != nil {
+		return Identity{}, fault.New(fault.Corrupt, "dossier.ReadIdentity", "json")
+	}
+	return i, nil
 }
 
 func (Identity) String() string             { return "[identity]" }
@@ -110,6 +129,24 @@ type Meta struct {
 	SentBy       string // address of the BAL the message came from, when mail brought it
 }
 
+// Marshal gives the octets to seal.
+func (m Meta) Marshal() []byte {
+	b, err := json.Marshal(m)
+	if err != nil {
+		panic("dossier.Meta: plain values cannot fail to marshal")
+	}
+	return b
+}
+
+// ReadMeta reads what Marshal wrote. fault.Corrupt when it is something else.
+func ReadMeta(b []byte) (Meta, error) {
+	var m Meta
+	if json.Unmarshal(b, &m) != nil {
+		return Meta{}, fault.New(fault.Corrupt, "dossier.ReadMeta", "json")
+	}
+	return m, nil
+}
+
 func (Meta) String() string             { return "[meta]" }
 func (Meta) GoString() string           { return "[meta]" }
 func (Meta) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[meta]") }
@@ -125,6 +162,7 @@ type Document struct {
 	Visibility   []string
 	Origin       Origin
 	AuthorBAL    id.BAL // 0 when not ours
+	Replaces     []byte // unique key of the document it says it replaces; nil when none
 	Flagged      bool   // replaces a document that is not known here
 	Blob         id.ID
 	Size         int64
@@ -169,27 +207,3 @@ type Filed struct {
 	Duplicate bool   // same unique id already held: nothing was done
 	Flagged   bool
 }
-
-// CreatePatientTx opens a dossier.
-//
-// Errors: fault.Conflict when this INS has one.
-func (d *Dossier) CreatePatientTx(ctx context.Context, tx *pg.Tx, p NewPatient) (id.Patient, error) {
-	return 0, nil
-}
-
-// Ingestion is the state of the document job for one letter in one BAL.
-type Ingestion struct {
-	Letter      id.Letter
-	BAL         id.BAL
-	Mailbox     id.Mailbox // where the message was put
-	UID         int64
-	Generation  int
-	Packet      []byte // for the ingest holder; nil once done
-	ReversePath []byte // sealed by the letter's session key; "" inside is <>
-	Done        bool
-	Filed       int
-	Refused     int
-}
-
-// InsertIngestionTx remembers that a letter carries an archive; again is fine.
-func (d *Dossier) InsertIngestionTx(ctx context.Context, tx *pg.Tx, in Ingestion) error { return nil }
