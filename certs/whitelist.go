@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/net/idna"
-
 	"pli/fault"
 	"pli/mail"
 )
@@ -73,14 +71,9 @@ func (l *WhiteList) changes(next *WhiteList) (added, removed, rebound int) {
 	return added, l.without(next), rebound
 }
 
-// asciiDomain lower-cases a domain and writes it with its A-labels.
-func asciiDomain(s string) string {
-	s = strings.ToLower(strings.TrimSuffix(s, "."))
-	if a, err := idna.Lookup.ToASCII(s); err == nil {
-		return a
-	}
-	return s
-}
+// asciiDomain lower-cases a domain. International names are compared by their A-labels
+// (xn--…), as they stand in certificates and DNS; a U-label is not a domain here.
+func asciiDomain(s string) string { return strings.ToLower(strings.TrimSuffix(s, ".")) }
 
 // listReader reads a list as a stream of tokens, in bounded memory.
 type listReader struct {

@@ -8,11 +8,14 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
+	"sync/atomic"
 	"time"
 
+	"github.com/emersion/go-smtp"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"pli/identity"
@@ -61,7 +64,7 @@ type Config struct {
 	MaxMessageSize int64 `toml:"max_message_size"`
 	// MaxRecipients of one message. Zero means 100.
 	MaxRecipients int `toml:"max_recipients"`
-	// MaxConnections at once, and from one source address. Zero means 500 and 50.
+	// MaxConnections at once, and from one source address. Zero means 1,000 and 100.
 	MaxConnections          int `toml:"max_connections"`
 	MaxConnectionsPerSource int `toml:"max_connections_per_source"`
 	// ReadTimeout bounds every read, WriteTimeout every reply. Zero means 5 min and 1 min.
@@ -91,14 +94,155 @@ type Deps struct {
 }
 
 // Server is one door. It may serve several listeners.
-type Server struct{ d Deps }
+type Server struct {
+	d       Deps
+	cfg     Config // with its defaults
+	limits  *limits
+	metrics *metrics
+}
 
 // New makes a door.
-func New(d Deps) *Server { return &Server{d: d} }
+func New(d Deps) *Server {
+	c := d.Config
+	orInt(&c.MaxRecipients, 100)
+	orInt(&c.MaxConnections, 1000)
+	orInt(&c.MaxConnectionsPerSource, 100)
+	if c.MaxMessageSize <= 0 {
+		c.MaxMessageSize = pipeline.DefaultMaxSize
+	}
+	if c.Hostname == "" {
+		c.Hostname = "localhost"
+	}
+	for v, or := range map[*time.Duration]time.Duration{&c.ReadTimeout: 5 * time.Minute, &c.WriteTimeout: time.Minute,
+		&c.CommandTimeout: time.Minute, &c.DataTimeout: 30 * time.Minute, &c.StopTimeout: 30 * time.Second} {
+		if *v <= 0 {
+			*v = or
+		}
+	}
+	return &Server{d: d, cfg: c, metrics: newMetrics(d.Metrics, d.Mode),
+		limits: &limits{all: c.MaxConnections, perSource: c.MaxConnectionsPerSource, sources: map[string]int{}}}
+}
+
+func orInt(v *int, or int) {
+	if *v <= 0 {
+		*v = or
+	}
+}
 
 // Serve answers on ln, in the clear until STARTTLS, until ctx is done; then it accepts
 // no one, says 421 to the idle, finishes the messages in hand, and returns nil.
-func (s *Server) Serve(ctx context.Context, ln net.Listener) error { return nil }
+func (s *Server) Serve(ctx context.Context, ln net.Listener) error { return s.serve(ctx, ln, false) }
 
 // ServeTLS is Serve with TLS from the first octet (465).
-func (s *Server) ServeTLS(ctx context.Context, ln net.Listener) error { return nil }
+func (s *Server) ServeTLS(ctx context.Context, ln net.Listener) error { return s.serve(ctx, ln, true) }
+
+// serve accepts until ctx is done. Every connection goes through admit, and then to
+// go-smtp, which takes it from accepted as if it were a listener.
+func (s *Server) serve(ctx context.Context, ln net.Listener, implicit bool) error {
+	dctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	young, grownUp := context.WithCancel(dctx)
+	defer grownUp()
+	d := &door{s: s, ctx: dctx, young: young, implicit: implicit, ready: make(chan net.Conn), closed: make(chan struct{}), conns: map[net.Conn]*wire{}}
+	lib := s.library(d)
+	served := make(chan error, 1)
+	go func() { served <- lib.Serve(accepted{d, ln.Addr()}) }()
+	stop := context.AfterFunc(ctx, func() { ln.Close() })
+	defer stop()
+	err := d.acceptLoop(ctx, ln)
+	d.stopping.Store(true)
+	grownUp()
+	d.stop(lib, s.cfg.StopTimeout)
+	cancel()
+	<-served
+	d.wg.Wait()
+	return err
+}
+
+// library sets go-smtp up. What it would do by default and must not is in libraries.md
+// §2; each line has its test.
+func (s *Server) library(d *door) *smtp.Server {
+	lib := smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) { return newSession(d, c) }))
+	lib.Domain = s.cfg.Hostname
+	lib.MaxRecipients = s.cfg.MaxRecipients
+	lib.MaxMessageBytes = s.cfg.MaxMessageSize
+	lib.MaxLineLength = 1 << 20 // applies to bodies too; command lines are policed by wire
+	lib.ReadTimeout = s.cfg.ReadTimeout
+	lib.WriteTimeout = s.cfg.WriteTimeout
+	lib.AllowInsecureAuth = true // nothing reaches it but under TLS, which it cannot see
+	lib.EnableSMTPUTF8 = true
+	lib.EnableDSN = true
+	lib.ErrorLog = quiet{s.d.Log}
+	return lib
+}
+
+func (d *door) acceptLoop(ctx context.Context, ln net.Listener) error {
+	for {
+		conn, err := ln.Accept()
+		switch {
+		case err == nil:
+			d.wg.Add(1)
+			go d.admit(conn)
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, net.ErrClosed):
+			return err
+		default: // out of descriptors, most often: wait for some to come back
+			d.s.d.Log.Error("smtp: accept failed", "mode", d.s.d.Mode)
+			select {
+			case <-ctx.Done():
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+	}
+}
+
+// stop lets messages in hand end, within limit, and sends the others away.
+func (d *door) stop(lib *smtp.Server, limit time.Duration) {
+	d.mu.Lock()
+	for conn, w := range d.conns {
+		if w != nil {
+			w.wake()
+		} else {
+			_ = conn.SetReadDeadline(time.Unix(1, 0)) // in the front: it answers 421
+		}
+	}
+	d.mu.Unlock()
+	close(d.closed)
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	if lib.Shutdown(ctx) == nil {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for conn := range d.conns {
+		conn.Close()
+	}
+}
+
+// accepted is the listener that go-smtp sees.
+type accepted struct {
+	d    *door
+	addr net.Addr
+}
+
+func (a accepted) Accept() (net.Conn, error) {
+	select {
+	case c := <-a.d.ready:
+		return c, nil
+	case <-a.d.closed:
+		return nil, net.ErrClosed
+	}
+}
+func (a accepted) Close() error   { return nil }
+func (a accepted) Addr() net.Addr { return a.addr }
+
+// stopFlag says that the door is closing.
+type stopFlag = atomic.Bool
+
+// quiet keeps go-smtp's log without its arguments, which may quote what a peer sent.
+type quiet struct{ log *slog.Logger }
+
+func (q quiet) Printf(format string, _ ...any) { q.log.Warn("smtp: library", "what", format) }
+func (q quiet) Println(...any)                 { q.log.Warn("smtp: library") }
