@@ -42,9 +42,13 @@ type OperatorConfig struct {
 	// PatientDomain is the domain of the patients' addresses (INS@domain). Empty: this
 	// operator has no patients.
 	PatientDomain string `toml:"patient_domain" sample:"patient.mss-a.example"`
-	// PatientDomains are the patients' domains of the whole trusted space, this
-	// operator's own included.
-	PatientDomains []string `toml:"patient_domains" sample:"patient.mss-a.example"`
+	// ForeignPatientDomains are the domains of patients at other operators.
+	ForeignPatientDomains []string `toml:"foreign_patient_domains"`
+	// INSClass is "real" in production, "test" where only INS made for tests are filed.
+	// The two are never mixed.
+	INSClass string `toml:"ins_class" sample:"real"`
+	// Contact is where people write to the operator and its data protection officer.
+	Contact string `toml:"contact"`
 	// QuotaSize of a BAL in octets, where the BAL says nothing else. Zero means 10 GiB.
 	QuotaSize int64 `toml:"quota_size"`
 }
@@ -99,14 +103,22 @@ type KeysConfig struct {
 
 // CertsConfig names certificates, PEM files, read again when they change.
 type CertsConfig struct {
-	// Roots of the trusted space (IGC-Santé), with their intermediates.
-	Roots []string `toml:"roots" sample:"/etc/pli/igc-sante.pem"`
-	// CRLs are the revocation lists of these authorities.
+	// Roots is a PEM file of the accepted root certificates of the trusted space.
+	Roots string `toml:"roots" sample:"/etc/pli/igc-sante-roots.pem"`
+	// Intermediates is a PEM file of the authorities between a root and the servers.
+	Intermediates string `toml:"intermediates" sample:"/etc/pli/igc-sante-intermediates.pem"`
+	// CRLs are the revocation lists of these authorities, DER or PEM.
 	CRLs []string `toml:"crls" sample:"/etc/pli/igc-sante.crl"`
 	// WhiteList is the signed list of trusted domains.
 	WhiteList string `toml:"white_list" sample:"/etc/pli/listeblanche.xml"`
-	// WhiteListSigner is the certificate that must have signed it.
-	WhiteListSigner string `toml:"white_list_signer" sample:"/etc/pli/listeblanche.pem"`
+	// WhiteListSigners are the common names that may sign it. Empty: alb.mssante.fr.
+	WhiteListSigners []string `toml:"white_list_signers"`
+	// WhiteListKept is a file that Pli writes: the last list accepted, so that an older
+	// one is refused after a restart too.
+	WhiteListKept string `toml:"white_list_kept" sample:"/var/lib/pli/listeblanche.kept"`
+	// WhiteListForce accepts a list that removes more than a fifth of the domains: set
+	// for one change and taken away.
+	WhiteListForce bool `toml:"white_list_force"`
 	// ServerCert is shown to peers and to mail clients.
 	ServerCert string `toml:"server_cert" sample:"/etc/pli/server.pem"`
 	// ServerKey is its private key.
@@ -213,6 +225,9 @@ func Load(path string, environ []string) (Config, error) {
 	return c, nil
 }
 
+// Marshal writes the configuration as a file that Load reads.
+func (c Config) Marshal() ([]byte, error) { return toml.Marshal(c) }
+
 func explain(path string, err error) error {
 	var strict *toml.StrictMissingError
 	if errors.As(err, &strict) {
@@ -236,9 +251,9 @@ func (c *Config) rebase(dir string) {
 // paths lists every field that is a path.
 func (c *Config) paths() []*string {
 	ps := []*string{&c.Redis.URLFile, &c.Blobs.Dir, &c.Blobs.S3AccessKeyFile, &c.Blobs.S3SecretKeyFile, &c.Blobs.SpoolDir,
-		&c.Keys.Index, &c.Keys.Audit, &c.Certs.WhiteList, &c.Certs.WhiteListSigner, &c.Certs.ServerCert, &c.Certs.ServerKey,
+		&c.Keys.Index, &c.Keys.Audit, &c.Certs.Roots, &c.Certs.Intermediates, &c.Certs.WhiteList, &c.Certs.WhiteListKept, &c.Certs.ServerCert, &c.Certs.ServerKey,
 		&c.Certs.ClientCert, &c.Certs.ClientKey, &c.Certs.PublicCert, &c.Certs.PublicKey}
-	for _, l := range [][]string{c.Keys.Operator, c.Certs.Roots, c.Certs.CRLs} {
+	for _, l := range [][]string{c.Keys.Operator, c.Certs.CRLs} {
 		for i := range l {
 			ps = append(ps, &l[i])
 		}
@@ -260,7 +275,9 @@ func (c *Config) Check() []error {
 	p.need(len(c.Keys.Operator) > 0, "keys.operator is empty")
 	p.need(c.Keys.Index != "", "keys.index is missing")
 	p.need(c.Keys.Audit != "", "keys.audit is missing")
-	p.need(len(c.Certs.Roots) > 0, "certs.roots is empty")
+	p.need(c.Certs.Roots != "", "certs.roots is missing")
+	p.need(c.Certs.WhiteList != "", "certs.white_list is missing")
+	p.need(c.Operator.INSClass == "real" || c.Operator.INSClass == "test", "operator.ins_class must be real or test")
 	p.need(c.Certs.ServerCert != "" && c.Certs.ServerKey != "", "certs.server_cert and certs.server_key must be set")
 	p.need(c.Redis.URL == "" || c.Redis.URLFile == "", "redis.url and redis.url_file exclude each other")
 	p.need(c.Scanner.Off || c.Scanner.Address != "", "scanner.address is missing (or scanner.off)")
@@ -299,8 +316,8 @@ func (c *Config) Listeners() map[string]string {
 // files lists the files that must be there before a server starts.
 func (c *Config) files() []string {
 	var out []string
-	for _, l := range [][]string{c.Keys.Operator, {c.Keys.Index, c.Keys.Audit}, c.Certs.Roots, c.Certs.CRLs,
-		{c.Certs.WhiteList, c.Certs.WhiteListSigner, c.Certs.ServerCert, c.Certs.ServerKey, c.Certs.ClientCert, c.Certs.ClientKey,
+	for _, l := range [][]string{c.Keys.Operator, {c.Keys.Index, c.Keys.Audit}, c.Certs.CRLs,
+		{c.Certs.Roots, c.Certs.Intermediates, c.Certs.WhiteList, c.Certs.ServerCert, c.Certs.ServerKey, c.Certs.ClientCert, c.Certs.ClientKey,
 			c.Certs.PublicCert, c.Certs.PublicKey, c.Redis.URLFile, c.Blobs.S3AccessKeyFile, c.Blobs.S3SecretKeyFile}} {
 		for _, f := range l {
 			if f != "" {

@@ -247,7 +247,12 @@ func (s *Server) Stop() {
 
 // EnsureDatabase makes a database when it is missing.
 func (s *Server) EnsureDatabase(ctx context.Context, name string) error {
-	conn, err := pgx.Connect(ctx, s.DSN("postgres"))
+	return EnsureDatabase(ctx, s.DSN("postgres"), name)
+}
+
+// EnsureDatabase makes a database when it is missing, on the server of dsn.
+func EnsureDatabase(ctx context.Context, dsn, name string) error {
+	conn, err := pgx.Connect(ctx, dsn)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,155 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"pli/certs"
+	"pli/fault"
+	"pli/internal/id"
+	"pli/outbound"
+)
+
+// Finding is one thing looked at. Err is nil when it is well.
+type Finding struct {
+	What   string // in French, for the operator
+	Detail string
+	Err    error
+}
+
+// Examine looks at everything a house stands on, and goes on after a fault, so that
+// the operator reads all of them at once.
+func Examine(ctx context.Context, cfg Config) []Finding {
+	var out []Finding
+	add := func(what, detail string, err error) { out = append(out, Finding{what, detail, err}) }
+	if problems := cfg.Check(); len(problems) > 0 {
+		add("Réglages", "", errors.Join(problems...))
+	} else {
+		add("Réglages", "complets", nil)
+	}
+	out = append(out, examineCertificates(cfg))
+	rooms, err := OpenRooms(ctx, cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
+		add("Base, schéma et clés", "", err)
+		return append(out, examineScanner(ctx, cfg))
+	}
+	defer rooms.Close()
+	add("Base, schéma et clés", "ouverts", nil)
+	return append(out, rooms.examineBlobs(ctx), rooms.examineTraces(ctx), rooms.examineQueue(ctx), rooms.examineJobs(ctx), examineScanner(ctx, cfg))
+}
+
+func examineCertificates(cfg Config) Finding {
+	f := Finding{What: "Certificats et liste blanche"}
+	t, err := certs.Open(cfg.Certs.config(), slog.New(slog.DiscardHandler), time.Now)
+	if err == nil {
+		err = t.Check()
+	}
+	if f.Err = err; err == nil {
+		f.Detail = "valables"
+	}
+	return f
+}
+
+// examineBlobs asks for a blob that cannot be there: the store must answer so.
+func (r *Rooms) examineBlobs(ctx context.Context) Finding {
+	f := Finding{What: "Contenus scellés", Detail: "le dépôt répond"}
+	rc, err := r.Blobs.Open(ctx, id.New())
+	if err == nil {
+		rc.Close()
+		err = errors.New("answers for a name that was never used")
+	} else if fault.KindOf(err) == fault.NotFound {
+		err = nil
+	}
+	f.Err = err
+	return f
+}
+
+func (r *Rooms) examineTraces(ctx context.Context) Finding {
+	report, err := r.Audit.Verify(ctx)
+	f := Finding{What: "Traces", Detail: fmt.Sprintf("%d traces, %d chaînes, %d rupture(s)", report.Traces, report.Chains, len(report.Faults)), Err: err}
+	if err == nil && len(report.Faults) > 0 {
+		f.Err = fmt.Errorf("%d chains do not hold: pli audit verify", len(report.Faults))
+	}
+	return f
+}
+
+func (r *Rooms) examineQueue(ctx context.Context) Finding {
+	q := outbound.New(outbound.Deps{DB: r.DB, Jobs: r.Jobs, Log: r.log, Now: r.now})
+	all, overdue, err := q.Waiting(ctx)
+	f := Finding{What: "Messages à faire partir", Detail: fmt.Sprintf("%d en attente, %d en retard", all, overdue), Err: err}
+	if err == nil && overdue > 0 {
+		f.Err = fmt.Errorf("%d items are overdue", overdue)
+	}
+	return f
+}
+
+func (r *Rooms) examineJobs(ctx context.Context) Finding {
+	n, err := r.Jobs.Parked(ctx)
+	f := Finding{What: "Tâches", Detail: fmt.Sprintf("%d abandonnée(s)", n), Err: err}
+	if err == nil && n > 0 {
+		f.Err = fmt.Errorf("%d jobs gave up and wait for an operator", n)
+	}
+	return f
+}
+
+func examineScanner(ctx context.Context, cfg Config) Finding {
+	f := Finding{What: "Antivirus"}
+	if cfg.Scanner.Off {
+		f.Detail = "éteint : les messages ne sont pas analysés"
+		return f
+	}
+	var d net.Dialer
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	c, err := d.DialContext(ctx, cfg.Scanner.Network, cfg.Scanner.Address)
+	if err != nil {
+		f.Err = err
+		return f
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+	b := make([]byte, 5)
+	if _, f.Err = c.Write([]byte("zPING\x00")); f.Err == nil {
+		_, f.Err = io.ReadFull(c, b)
+	}
+	if f.Err == nil {
+		f.Detail = "répond"
+	}
+	return f
+}
+
+// AskReady asks a running process of this configuration whether it is ready.
+func AskReady(ctx context.Context, cfg Config) error {
+	if cfg.Private.Listen == "" {
+		return errors.New("private.listen is empty: nobody to ask")
+	}
+	host, port, err := net.SplitHostPort(cfg.Private.Listen)
+	if err != nil {
+		return err
+	}
+	if ip := net.ParseIP(host); host == "" || (ip != nil && ip.IsUnspecified()) {
+		host = "127.0.0.1"
+	}
+	ctx, cancel := context.WithTimeout(ctx, 4*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/readyz", nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		why, _ := io.ReadAll(io.LimitReader(resp.Body, 1000))
+		return fmt.Errorf("not ready: %s %s", resp.Status, why)
+	}
+	return nil
+}

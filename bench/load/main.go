@@ -1,0 +1,191 @@
+// Command load measures a running demo: messages of several sizes over several
+// connections, how long until IDLE tells, and how fast a mailbox is read. It is bounded
+// in count and time, talks to loopback only, and prints one line per measure.
+//
+//	load [-demo .demo/demo.json] [-conns 20] [-scale 1]
+package main
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// target is what demo.json says of the first operator.
+type target struct {
+	CA        string
+	Operators []struct {
+		Submissions, IMAPS string
+		Data, PIDs         []string
+	}
+	Accounts []struct {
+		Operator                int
+		Kind, Address, Password string
+	}
+}
+
+type person struct{ address, password string }
+
+func main() {
+	file := flag.String("demo", ".demo/demo.json", "demo.json of a running demo")
+	conns := flag.Int("conns", 20, "connections")
+	scale := flag.Float64("scale", 1, "multiplies the counts of messages")
+	flag.Parse()
+	if err := run(*file, *conns, *scale); err != nil {
+		fmt.Fprintln(os.Stderr, "load:", err)
+		os.Exit(1)
+	}
+}
+
+func run(file string, conns int, scale float64) error {
+	t, err := open(file)
+	if err != nil {
+		return err
+	}
+	from, to, err := t.people()
+	if err != nil {
+		return err
+	}
+	d, err := newDialer(t.CA)
+	if err != nil {
+		return err
+	}
+	m := meter{pids: t.Operators[0].PIDs, dirs: t.Operators[0].Data}
+	fmt.Printf("%-22s %s\n", "at rest", m.memory())
+	for _, s := range []struct {
+		name     string
+		size     int
+		messages int
+		conns    int
+	}{{"5 KB", 5_000, 1000, conns}, {"100 KB", 100_000, 300, conns}, {"10 MB", 10_000_000, 10, min(conns, 2)}} {
+		n := max(int(float64(s.messages)*scale), s.conns)
+		if err := submitAll(d, t.Operators[0].Submissions, from, to, s.name, s.size, n, s.conns, &m); err != nil {
+			return err
+		}
+	}
+	if err := idle(d, t.Operators[0].Submissions, t.Operators[0].IMAPS, from, to, max(int(60*scale), 5)); err != nil {
+		return err
+	}
+	if err := fetchAll(d, t.Operators[0].IMAPS, to, &m); err != nil {
+		return err
+	}
+	fmt.Printf("%-22s %s\n", "after", m.memory())
+	return nil
+}
+
+// open reads demo.json; its paths start from the checkout, which is where we run.
+func open(file string) (*target, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("%w (is the demo running?)", err)
+	}
+	var t target
+	if err := json.Unmarshal(b, &t); err != nil {
+		return nil, err
+	}
+	for _, op := range t.Operators {
+		if host, _, _ := net.SplitHostPort(op.Submissions); host != "127.0.0.1" {
+			return nil, fmt.Errorf("%s is not on loopback", op.Submissions)
+		}
+	}
+	return &t, nil
+}
+
+func (t *target) people() (from, to person, err error) {
+	for _, a := range t.Accounts {
+		if a.Operator != 0 || a.Kind != "PER" {
+			continue
+		}
+		if from.address == "" {
+			from = person{a.Address, a.Password}
+			continue
+		}
+		return from, person{a.Address, a.Password}, nil
+	}
+	return from, to, fmt.Errorf("two professionals of the first operator are needed")
+}
+
+// submitAll sends n messages of one size over some connections and prints the rate,
+// the latencies, the cost.
+func submitAll(d *dialer, addr string, from, to person, name string, size, n, conns int, m *meter) error {
+	body := text(size)
+	cpu, disk, start := m.cpu(), m.disk(), time.Now()
+	var next atomic.Int64
+	var mu sync.Mutex
+	var took []time.Duration
+	var failed error
+	var wg sync.WaitGroup
+	for range conns {
+		wg.Go(func() {
+			lat, err := submitSome(d, addr, from, to, body, func() int {
+				if k := int(next.Add(1)); k <= n && time.Since(start) < 2*time.Minute {
+					return k
+				}
+				return 0
+			})
+			mu.Lock()
+			defer mu.Unlock()
+			took = append(took, lat...)
+			if err != nil {
+				failed = err
+			}
+		})
+	}
+	wg.Wait()
+	if failed != nil {
+		return failed
+	}
+	wall, done := time.Since(start).Seconds(), float64(len(took))
+	cpu = m.cpu() - cpu
+	time.Sleep(time.Second) // let the database write what it holds
+	fmt.Printf("%-22s %7.1f msg/s   %s   %.2f ms CPU/message   %.0f bytes on disk/message (%d of content)   %s\n",
+		fmt.Sprintf("submit %s ×%d, %d c.", name, len(took), conns), done/wall, percentiles(took), cpu*1000/done, float64(m.disk()-disk)/done, size, m.memory())
+	return nil
+}
+
+func percentiles(l []time.Duration) string {
+	if len(l) == 0 {
+		return "no sample"
+	}
+	slices.Sort(l)
+	at := func(p float64) float64 { return l[min(int(p*float64(len(l))), len(l)-1)].Seconds() * 1000 }
+	return fmt.Sprintf("p50 %.1f p95 %.1f p99 %.1f ms", at(0.50), at(0.95), at(0.99))
+}
+
+// text is a message body of about size octets that compresses as prose does.
+func text(size int) string {
+	words := strings.Fields("le patient présente une douleur du genou droit depuis trois semaines sans fièvre ni traumatisme examen clinique normal radiographie demandée traitement par paracétamol contrôle dans un mois tension cent vingt sur quatre-vingts")
+	var b strings.Builder
+	seed := uint32(size)
+	for line := 0; b.Len() < size; {
+		seed = seed*1664525 + 1013904223
+		w := words[seed>>16%uint32(len(words))]
+		if line += len(w) + 1; line > 70 {
+			b.WriteString("\r\n")
+			line = 0
+		}
+		fmt.Fprintf(&b, "%s%x ", w, seed>>20)
+	}
+	b.WriteString("\r\n")
+	return b.String()
+}
+
+// paths resolves the relative paths of demo.json.
+func paths(files []string) []string {
+	var out []string
+	for _, f := range files {
+		p, err := filepath.Abs(f)
+		if err == nil {
+			out = append(out, p)
+		}
+	}
+	return out
+}
