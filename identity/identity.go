@@ -5,10 +5,15 @@ package identity
 
 import (
 	"context"
-	"crypto/x509"
+	"encoding/hex"
 	"log/slog"
+	"net"
+	"net/netip"
+	"runtime"
+	"strings"
 	"time"
 
+	"pli/fault"
 	"pli/health"
 	"pli/internal/id"
 	"pli/internal/pg"
@@ -87,6 +92,8 @@ type Register interface {
 // Limiter counts tries (internal/limit).
 type Limiter interface {
 	Allow(ctx context.Context, key string, perMinute int) (ok bool, retryAfter time.Duration)
+	AllowIn(ctx context.Context, key string, n int, period time.Duration) (ok bool, retryAfter time.Duration)
+	Peek(ctx context.Context, key string, perMinute int) (ok bool, retryAfter time.Duration)
 }
 
 // Deps is what the room needs. Every field but Log and Patients is required.
@@ -101,108 +108,53 @@ type Deps struct {
 	Log      *slog.Logger
 }
 
-// Service is the room.
-type Service struct{ d Deps }
+// Service is the room. It may be used from anywhere at once.
+type Service struct {
+	d      Deps
+	hashes chan struct{} // as many password hashes at once as there are cores
+}
 
 // New makes the room.
-func New(d Deps) *Service { return &Service{d: d} }
-
-// AppPassword signs in a mail program. remote is the host it calls from. An unknown
-// address and a wrong secret take the same time and look the same.
-// Errors: fault.WrongSecret (with a text when the secret was revoked), fault.RateLimited.
-func (s *Service) AppPassword(ctx context.Context, address, secret, remote string) (SignIn, error) {
-	panic("soon")
+func New(d Deps) *Service {
+	return &Service{d: d, hashes: make(chan struct{}, max(runtime.GOMAXPROCS(0), 1))}
 }
 
-// Certificate signs in software by its client certificate, whose chain and revocation
-// were checked at TLS. address may be empty: the certificate's own BAL is then taken.
-// Errors: fault.WrongSecret.
-func (s *Service) Certificate(ctx context.Context, address string, cert *x509.Certificate) (SignIn, error) {
-	panic("soon")
+// Failures allowed a minute, and second-factor codes an hour. App passwords count
+// failures only: a practice behind one address signs in often.
+const (
+	failuresPerName   = 30
+	failuresPerRemote = 60
+	signInsPerName    = 10 // on the web, good or bad
+	signInsPerRemote  = 60
+	codesPerHour      = 20
+)
+
+// limitKey is the pseudonym under which a name or a remote host is counted.
+func (s *Service) limitKey(what, v string) string {
+	return "signin:" + what + ":" + hex.EncodeToString(s.d.Index.Key("limit", what, v))
 }
 
-// Password is the first step on the web: it returns the token of a session of level
-// "password", which opens nothing but SecondFactor. Errors: fault.WrongSecret,
-// fault.RateLimited.
-func (s *Service) Password(ctx context.Context, login, password, remote string) (token string, err error) {
-	panic("soon")
+// hostOf cuts a remote down to what is counted together: an IPv4 address, or the /64 of
+// an IPv6 one. What is not an address is counted as it is.
+func hostOf(remote string) string {
+	if host, _, err := net.SplitHostPort(remote); err == nil {
+		remote = host
+	}
+	a, err := netip.ParseAddr(remote)
+	if err != nil {
+		return remote
+	}
+	a = a.Unmap().WithZone("")
+	if a.Is4() {
+		return a.String()
+	}
+	p, _ := a.Prefix(64) // 64 is in range for IPv6
+	return p.Masked().String()
 }
 
-// SecondFactor checks a TOTP code and returns the token of a full session; the first
-// token ends. A code is taken once. Errors: fault.WrongSecret, fault.Unauthenticated
-// when the session is over, fault.RateLimited.
-func (s *Service) SecondFactor(ctx context.Context, token, code string) (newToken string, err error) {
-	panic("soon")
-}
+func limited(op string) error { return fault.New(fault.RateLimited, op, "too-many-tries") }
 
-// Session returns a living session and marks it seen. Errors: fault.Unauthenticated.
-func (s *Service) Session(ctx context.Context, token string) (Session, error) { panic("soon") }
+// login folds what people type as their name.
+func loginOf(s string) string { return strings.ToLower(strings.TrimSpace(s)) }
 
-// End ends a session; one that is over already is fine.
-func (s *Service) End(ctx context.Context, token string) error { panic("soon") }
-
-// Sessions lists the living sessions of an account, the newest first.
-func (s *Service) Sessions(ctx context.Context, a id.Account) ([]Session, error) { panic("soon") }
-
-// NewAccount is what it takes to make an account.
-type NewAccount struct {
-	Kind  string
-	Login string   // what a person types on the web; "" for software
-	BALs  []id.BAL // the first is the account's own
-}
-
-// CreateAccountTx makes an account. Errors: fault.Conflict when the login is taken.
-func (s *Service) CreateAccountTx(ctx context.Context, tx *pg.Tx, n NewAccount) (id.Account, error) {
-	panic("soon")
-}
-
-// LinkTx lets an account open a further BAL.
-func (s *Service) LinkTx(ctx context.Context, tx *pg.Tx, a id.Account, b id.BAL) error { panic("soon") }
-
-// NewAppPasswordTx gives the account a password for mail programs on one BAL and returns
-// it; it is not kept. given is empty to have one made, or an operator's secret of 20
-// characters or more. Errors: fault.Invalid when given is too short.
-func (s *Service) NewAppPasswordTx(ctx context.Context, tx *pg.Tx, a id.Account, b id.BAL, label, given string) (secret string, err error) {
-	panic("soon")
-}
-
-// AccountFacts tells whether an account is enabled and which of the BAL it may open.
-func (s *Service) AccountFacts(ctx context.Context, q pg.Querier, a id.Account, bals []id.BAL) (enabled bool, linked map[id.BAL]bool, err error) {
-	panic("soon")
-}
-
-// AppPasswordInfo is an app password without its secret.
-type AppPasswordInfo struct {
-	ID                         int64
-	BAL                        id.BAL
-	Label                      string
-	CreatedAt, LastAt, Revoked time.Time // zero is never
-}
-
-// AppPasswords lists those of an account, the newest first.
-func (s *Service) AppPasswords(ctx context.Context, a id.Account) ([]AppPasswordInfo, error) {
-	panic("soon")
-}
-
-// RevokeAppPassword ends one. Errors: fault.NotFound.
-func (s *Service) RevokeAppPassword(ctx context.Context, a id.Account, n int64) error { panic("soon") }
-
-// EnrolCertificateTx ties a client certificate to an account and a BAL.
-func (s *Service) EnrolCertificateTx(ctx context.Context, tx *pg.Tx, a id.Account, b id.BAL, cert *x509.Certificate) error {
-	panic("soon")
-}
-
-// SetPasswordTx sets a web password. Errors: fault.Invalid, with a text, when it is too
-// short or among the common ones.
-func (s *Service) SetPasswordTx(ctx context.Context, tx *pg.Tx, a id.Account, password string) error {
-	panic("soon")
-}
-
-// EnrolTOTPTx gives the account a second factor and returns its secret (base32) and the
-// otpauth URL. given is empty to have a secret made.
-func (s *Service) EnrolTOTPTx(ctx context.Context, tx *pg.Tx, a id.Account, issuer, name, given string) (secret, url string, err error) {
-	panic("soon")
-}
-
-// DisableAccount shuts an account out and ends its sessions. Errors: fault.NotFound.
-func (s *Service) DisableAccount(ctx context.Context, a id.Account) error { panic("soon") }
+func (s *Service) loginKey(login string) []byte { return s.d.Index.Key("login", loginOf(login)) }
