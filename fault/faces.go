@@ -47,7 +47,7 @@ func (k Kind) SMTP() SMTPReply {
 // IMAP gives the response code of a NO (RFC 5530, RFC 9051 §7.1).
 func (k Kind) IMAP() string {
 	switch k {
-	case Invalid, InvalidAddress, InvalidContent:
+	case Invalid, InvalidAddress, InvalidContent, Infected:
 		return "CANNOT"
 	case Unauthenticated, WrongSecret:
 		return "AUTHENTICATIONFAILED"
