@@ -124,9 +124,23 @@ func (db *DB) once(ctx context.Context, f func(ctx context.Context, tx *Tx) erro
 	return tx, ptx.Commit(ctx)
 }
 
+// retryable also knows these two states once a room has translated them with Error.
 func retryable(err error) bool {
 	var pe *pgconn.PgError
-	return errors.As(err, &pe) && (pe.Code == "40001" || pe.Code == "40P01")
+	if errors.As(err, &pe) {
+		return pe.Code == "40001" || pe.Code == "40P01"
+	}
+	for err != nil {
+		var fe *fault.Error
+		if !errors.As(err, &fe) {
+			return false
+		}
+		if fe.Code == "sqlstate-40001" || fe.Code == "sqlstate-40P01" {
+			return true
+		}
+		err = fe.Err
+	}
+	return false
 }
 
 // Error turns an error of the database into a fault: the SQLSTATE and the name of
