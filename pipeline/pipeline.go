@@ -11,12 +11,127 @@
 package pipeline
 
 import (
+	"context"
+	"log/slog"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
+	"pli/consent"
+	"pli/directory"
+	"pli/dossier"
+	"pli/fault"
+	"pli/gate"
+	"pli/internal/blob"
+	"pli/internal/clamav"
 	"pli/internal/id"
+	"pli/internal/job"
+	"pli/internal/pg"
 	"pli/mail"
 	"pli/mailstore"
+	"pli/outbound"
+	"pli/seal"
 )
+
+// Waker tells the sessions of a BAL that something came (wake.Bus).
+type Waker interface {
+	Wake(ctx context.Context, topic string)
+}
+
+// Deps is what the walk needs. Every field is required but Wake, Zone and Metrics.
+type Deps struct {
+	DB        *pg.DB
+	Seal      *seal.Service
+	Index     *seal.Index
+	Blobs     blob.Store
+	Scanner   clamav.Scanner // clamav.None scans nothing
+	Gate      *gate.Gate
+	Directory *directory.Directory
+	Consent   *consent.Service
+	Mail      *mailstore.Store
+	Outbound  *outbound.Queue
+	Dossier   *dossier.Dossier
+	Jobs      *job.Queue
+	Wake      Waker
+	Config    Config
+	Zone      *time.Location // of the dates that people read; nil is UTC
+	Log       *slog.Logger
+	Metrics   prometheus.Registerer
+	Now       func() time.Time
+}
+
+// Pipeline walks messages. It is safe for concurrent use.
+type Pipeline struct {
+	d       Deps
+	metrics *metrics
+}
+
+// New makes a pipeline. It panics when a room is missing: a message must not get half
+// way.
+func New(d Deps) *Pipeline {
+	if d.DB == nil || d.Seal == nil || d.Index == nil || d.Blobs == nil || d.Scanner == nil || d.Gate == nil || d.Directory == nil ||
+		d.Consent == nil || d.Mail == nil || d.Outbound == nil || d.Dossier == nil || d.Jobs == nil || d.Log == nil || d.Now == nil {
+		panic("pipeline.New: a room is missing")
+	}
+	if d.Zone == nil {
+		d.Zone = time.UTC
+	}
+	return &Pipeline{d: d, metrics: newMetrics(d.Metrics)}
+}
+
+func (p *Pipeline) now() time.Time { return p.d.Now() }
+
+func (p *Pipeline) maxSize() int64 {
+	if p.d.Config.MaxSize > 0 {
+		return p.d.Config.MaxSize
+	}
+	return DefaultMaxSize
+}
+
+// walk runs one step of a door: it counts and times it, and turns a panic into a
+// temporary refusal.
+func (p *Pipeline) walk(way string, f func() error) (err error) {
+	began := time.Now()
+	defer func() {
+		if v := recover(); v != nil {
+			err = fault.Panic("pipeline."+way, v)
+			p.d.Log.Error("panic", "way", way, "error", err)
+		}
+		p.metrics.observe(way, err, time.Since(began))
+	}()
+	return f()
+}
+
+// metrics count messages by the way they go and what became of them.
+type metrics struct {
+	messages *prometheus.CounterVec
+	seconds  *prometheus.HistogramVec
+}
+
+func newMetrics(r prometheus.Registerer) *metrics {
+	m := &metrics{
+		messages: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pli_pipeline_messages_total", Help: "Messages by way and outcome.",
+		}, []string{"way", "outcome"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "pli_pipeline_message_seconds", Help: "Time from the first octet asked for to the commit.",
+			Buckets: []float64{.002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 30, 60},
+		}, []string{"way"}),
+	}
+	if r != nil {
+		r.MustRegister(m.messages, m.seconds)
+	}
+	return m
+}
+
+func (m *metrics) observe(way string, err error, took time.Duration) {
+	outcome := "accepted"
+	if err != nil {
+		outcome = fault.KindOf(err).String()
+	}
+	m.messages.WithLabelValues(way, outcome).Inc()
+	m.seconds.WithLabelValues(way).Observe(took.Seconds())
+}
 
 // Peer is an operator at the other end of an MX connection, as smtpd authenticated it.
 type Peer struct {
@@ -55,8 +170,8 @@ type Config struct {
 	// MaxSize is the largest message accepted, in octets on the wire. Zero means
 	// 36,700,160: 25 MiB of content once in base64 (mssante.md §5.5).
 	MaxSize int64 `toml:"max_size"`
-	// Postmaster is the address that DSN come from. Empty means postmaster@ the first
-	// domain of the directory.
+	// Postmaster is the address that DSN come from. Empty means postmaster@ the host
+	// name.
 	Postmaster string `toml:"postmaster"`
 	// QuotaSize is what a BAL may hold when the directory sets no bound of its own, in
 	// octets. Zero means no bound.

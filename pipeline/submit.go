@@ -1,0 +1,193 @@
+package pipeline
+
+import (
+	"context"
+	"io"
+
+	"pli/directory"
+	"pli/fault"
+	"pli/gate"
+	"pli/health"
+	"pli/identity"
+	"pli/internal/id"
+	"pli/mail"
+	"pli/mailstore"
+	"pli/policy"
+)
+
+// SubmitRecipient answers RCPT on the submission listener: may who write to that
+// address?
+//
+// Errors: those of the rules, with their text; fault.Quota when the BAL is full now.
+func (p *Pipeline) SubmitRecipient(ctx context.Context, who identity.SignIn, to mail.Address) error {
+	return p.walk("submit-recipient", func() error {
+		return p.askRecipient(ctx, policy.Question{
+			Action: policy.Submit, Actor: gate.Actor(who, door(who)), Object: policy.Object{To: to},
+		})
+	})
+}
+
+// door is by which door somebody submits, for the trace.
+func door(who identity.SignIn) string {
+	if who.Means == identity.ByWeb {
+		return "web"
+	}
+	return "smtp"
+}
+
+// Submit takes a message that one of our people sends: to colleagues here and to other
+// operators, with one copy in Sent, in one transaction. The author must be the sender's
+// own address; Date and Message-ID are added where they are missing, Bcc is taken out.
+//
+// Errors: those of the rules; fault.Forbidden for an address that is not the sender's;
+// fault.InvalidContent, fault.TooLarge, fault.Infected, fault.Quota; whatever is not
+// foreseen is temporary.
+func (p *Pipeline) Submit(ctx context.Context, who identity.SignIn, env mail.Envelope, r io.Reader) (rec Receipt, err error) {
+	err = p.walk("submit", func() error {
+		rec, err = p.submit(ctx, who, env, r)
+		return err
+	})
+	return rec, err
+}
+
+func (p *Pipeline) submit(ctx context.Context, who identity.SignIn, env mail.Envelope, r io.Reader) (Receipt, error) {
+	env.Recipients = withoutRepeats(env.Recipients)
+	sender, err := p.sender(ctx, who, env.ReversePath)
+	if err != nil {
+		return Receipt{}, err
+	}
+	protocol := "ESMTPSA"
+	if door(who) == "web" {
+		protocol = "HTTPS"
+	}
+	l, err := p.take(ctx, r, intake{
+		reverse: env.ReversePath, scanner: p.d.Scanner,
+		header: p.fromSender(protocol, func(a mail.Address) bool { return p.owns(ctx, sender, env.ReversePath, a) }),
+	})
+	if err != nil {
+		return Receipt{}, err
+	}
+	pl := &plan{}
+	err = p.planSubmit(ctx, pl, l, who, sender, env)
+	if err := p.settle(ctx, pl, err, p.carryOut); err != nil {
+		return Receipt{}, err
+	}
+	return pl.receipt(), nil
+}
+
+// sender finds the BAL that somebody writes from, and checks that the reverse-path is
+// its address; <> is for the reports of a mail program (RFC 8098 §3) and is checked
+// against the author later.
+func (p *Pipeline) sender(ctx context.Context, who identity.SignIn, reverse mail.Address) (directory.BAL, error) {
+	sender, err := p.d.Directory.ByID(ctx, p.d.DB, who.BAL)
+	if err != nil {
+		return sender, err
+	}
+	if !reverse.IsZero() && !p.owns(ctx, sender, mail.Address{}, reverse) {
+		return sender, notYours()
+	}
+	quota := p.quota(sender)
+	if quota == 0 {
+		return sender, nil
+	}
+	used, err := p.d.Mail.UsedSize(ctx, p.d.DB, sender.ID)
+	if err == nil && used >= quota {
+		err = fault.New(fault.Quota, "pipeline.submit", "sender-over-quota").Say(
+			"Votre boîte est pleine. Supprimez des messages, puis renvoyez celui-ci.",
+			"Your mailbox is full. Delete some messages, then send this one again.")
+	}
+	return sender, err
+}
+
+// owns reports whether a is the address of the BAL. known is one that was found to be
+// already, or zero. A patient's address is not kept: it is looked up.
+func (p *Pipeline) owns(ctx context.Context, box directory.BAL, known, a mail.Address) bool {
+	if a.IsZero() {
+		return false
+	}
+	if a == known || a == box.Address {
+		return true
+	}
+	if box.Kind != health.Patient {
+		return false
+	}
+	found, err := p.d.Directory.Find(ctx, p.d.DB, a)
+	return err == nil && found.ID == box.ID
+}
+
+func (p *Pipeline) planSubmit(ctx context.Context, pl *plan, l *letter, who identity.SignIn, sender directory.BAL, env mail.Envelope) error {
+	if err := pl.add(l); err != nil {
+		return err
+	}
+	if env.ReversePath.IsZero() && !l.outline.IsReport() {
+		return notYours()
+	}
+	var away []mail.Recipient
+	for _, rcpt := range env.Recipients {
+		pl.questions = append(pl.questions, policy.Question{
+			Action: policy.Submit, Actor: gate.Actor(who, door(who)),
+			Object: policy.Object{To: rcpt.Address, Letter: l.id},
+		})
+		if !p.d.Directory.Local(rcpt.Address.Domain()) {
+			away = append(away, rcpt)
+		}
+	}
+	here, err := p.planHere(ctx, pl, l, env.Recipients)
+	if err != nil {
+		return err
+	}
+	if sender.Kind == health.Patient {
+		for i := range pl.places {
+			pl.places[i].exchanges = nil // patients open nothing
+		}
+	}
+	if pl.items, err = p.itemsFor(ctx, l, sender.ID, env, away); err != nil {
+		return err
+	}
+	if err := p.planSent(ctx, pl, l, sender); err != nil {
+		return err
+	}
+	return p.planSuccess(ctx, pl, l, env, here)
+}
+
+// planSent prepares the sender's copy, unless a mail program filed one already. Reports
+// leave no copy.
+func (p *Pipeline) planSent(ctx context.Context, pl *plan, l *letter, sender directory.BAL) error {
+	if l.outline.IsReport() {
+		return nil
+	}
+	if l.named {
+		_, found, err := p.inSent(ctx, sender.ID, l.fields.MessageID())
+		if err != nil || found {
+			return err
+		}
+	}
+	pc, err := p.placeFor(ctx, l, sender, mail.Sent)
+	if err != nil {
+		return err
+	}
+	pc.own, pc.Flags, pc.QuotaSize = true, mailstore.Seen, 0 // it was checked at the start
+	pc.ContentKey = p.contentKey(l, "sent")
+	pl.places = append(pl.places, pc)
+	return nil
+}
+
+// inSent looks for a message in the Sent folder of a BAL by its Message-ID, received in
+// the last hours.
+func (p *Pipeline) inSent(ctx context.Context, bal id.BAL, messageID string) (mailstore.Placed, bool, error) {
+	box, err := p.d.Mail.ByRole(ctx, p.d.DB, bal, mail.Sent)
+	if err != nil {
+		return mailstore.Placed{}, false, err
+	}
+	m, err := p.d.Mail.ByMessageID(ctx, p.d.DB, box.ID, p.messageIDKey(bal, messageID))
+	switch {
+	case fault.Is(err, fault.NotFound):
+		return mailstore.Placed{}, false, nil
+	case err != nil:
+		return mailstore.Placed{}, false, err
+	}
+	if p.now().Sub(m.ReceivedAt) > sentAgain {
+		return mailstore.Placed{}, false, nil
+	}
+	return mailstore.Placed{Mailbox: box.ID, UIDValidity: box.UIDValidity, UID: m.UID}, true, nil
+}
