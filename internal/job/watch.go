@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"pli/internal/obs"
 	"pli/internal/pg"
 	"pli/migrations"
 )
@@ -63,7 +64,7 @@ func (q *Queue) watch(ctx context.Context, r *run, held chan struct{}) {
 		}
 		if ctx.Err() == nil {
 			r.log.LogAttrs(ctx, slog.LevelWarn, "job watch lost its connection",
-				slog.String("error", safeText(pg.Error("job.watch", err))))
+				slog.String("error", obs.ErrorText(pg.Error("job.watch", err))))
 			pause(ctx, 500*time.Millisecond)
 		}
 	}

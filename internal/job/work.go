@@ -3,7 +3,6 @@ package job
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -15,6 +14,7 @@ import (
 
 	"pli/fault"
 	"pli/internal/id"
+	"pli/internal/obs"
 	"pli/internal/pg"
 	"pli/migrations"
 )
@@ -182,7 +182,7 @@ func (w *worker[T]) Work(ctx context.Context, j *river.Job[T]) error {
 	}
 	attrs = append(attrs, slog.String("outcome", outcome))
 	if a == nil && err != nil {
-		attrs = append(attrs, slog.String("error", safeText(err)))
+		attrs = append(attrs, slog.String("error", obs.ErrorText(err)))
 	}
 	w.run.log.LogAttrs(ctx, level, "job", attrs...)
 	return out
@@ -200,28 +200,8 @@ func (w *worker[T]) call(ctx context.Context, args T) (err error) {
 // told is an error whose text is safe to keep in the job's row.
 type told struct{ err error }
 
-func (t *told) Error() string { return safeText(t.err) }
+func (t *told) Error() string { return obs.ErrorText(t.err) }
 func (t *told) Unwrap() error { return t.err }
-
-// safeText keeps of an error what we wrote ourselves: operation, kind and code of each
-// fault in its chain, and the type of what is below.
-func safeText(err error) string {
-	s := ""
-	for err != nil {
-		var f *fault.Error
-		if !errors.As(err, &f) {
-			return s + fmt.Sprintf("%T", err)
-		}
-		s += f.Op + ": " + f.Kind.String()
-		if f.Code != "" {
-			s += " [" + f.Code + "]"
-		}
-		if err = f.Err; err != nil {
-			s += ": "
-		}
-	}
-	return s
-}
 
 // justEnded is how long the library may take to write down that a job ended.
 const justEnded = time.Minute
