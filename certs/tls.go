@@ -131,6 +131,16 @@ func (t *Trust) Trusted(domain string) bool {
 	return list != nil && list.Has(domain)
 }
 
+// MayRelay is nil when mail may leave for domain now. Errors: fault.Untrusted, code
+// domain-not-listed; fault.Unavailable while there is no usable list.
+func (t *Trust) MayRelay(domain string) error {
+	list, err := t.usableList(t.current.Load())
+	if err == nil && !list.Has(domain) {
+		err = fault.New(fault.Untrusted, "certs.MayRelay", "domain-not-listed")
+	}
+	return err
+}
+
 // VerifyClient checks the certificate a user or an application showed (profile ORG
 // AUTH_CLI, or a card). Errors: as PeerDomains.
 func (t *Trust) VerifyClient(cs tls.ConnectionState) (*x509.Certificate, error) {

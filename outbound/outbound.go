@@ -17,6 +17,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"pli/fault"
 	"pli/internal/id"
 	"pli/internal/job"
 	"pli/internal/pg"
@@ -64,7 +65,9 @@ type Letter interface {
 
 // Trust is what the relay needs of certs.
 type Trust interface {
-	Trusted(domain string) bool
+	// MayRelay is nil for a domain of the white list; fault.Untrusted for another;
+	// fault.Unavailable while the list cannot serve.
+	MayRelay(domain string) error
 	Relay(domain string) *tls.Config
 }
 
@@ -152,20 +155,50 @@ type Deps struct {
 }
 
 // Queue is the outgoing queue.
-type Queue struct{ d Deps }
+type Queue struct {
+	d       Deps
+	cfg     Config // with its defaults
+	metrics *metrics
+}
 
 // New makes the queue. Call Handle before the jobs run.
-func New(d Deps) *Queue { return &Queue{d: d} }
+func New(d Deps) *Queue {
+	c := d.Config
+	if c.Hostname == "" {
+		c.Hostname = "localhost"
+	}
+	for v, or := range map[*time.Duration]time.Duration{&c.FirstRetry: time.Minute, &c.MaxRetry: time.Hour,
+		&c.DelayAfter: 4 * time.Hour, &c.GiveUpAfter: 48 * time.Hour, &c.Timeout: time.Minute} {
+		if *v <= 0 {
+			*v = or
+		}
+	}
+	if d.Resolver == nil {
+		d.Resolver = net.DefaultResolver
+	}
+	return &Queue{d: d, cfg: c, metrics: newMetrics(d.Metrics)}
+}
 
 // SetNotices plugs in the maker of DSN after both were built, since the pipeline needs
 // the queue to be there first. Call it before jobs run.
 func (q *Queue) SetNotices(n Notices) { q.d.Notices = n }
 
-// EnqueueTx puts an item in the queue and its first attempt among the jobs.
-func (q *Queue) EnqueueTx(ctx context.Context, tx *pg.Tx, it Item) error { return nil }
-
-// Handle tells the workers how to run the queue's jobs.
-func (q *Queue) Handle(w *job.Workers) {}
+// EnqueueTx puts an item in the queue and its first attempt among the jobs: it leaves
+// if and only if tx commits.
+func (q *Queue) EnqueueTx(ctx context.Context, tx *pg.Tx, it Item) error {
+	const op = "outbound.EnqueueTx"
+	if len(it.Recipients) == 0 || !mail.ValidDomain(it.Domain) {
+		return fault.New(fault.Invalid, op, "item")
+	}
+	n, err := insertTx(ctx, tx, it, it.At.Add(q.cfg.GiveUpAfter))
+	if err != nil {
+		return pg.Error(op, err)
+	}
+	return q.d.Jobs.EnqueueTx(ctx, tx, relayJob{n}, job.Unique())
+}
 
 // Waiting counts the items not done: all, and those overdue by more than an hour.
-func (q *Queue) Waiting(ctx context.Context) (all, overdue int, err error) { return 0, 0, nil }
+func (q *Queue) Waiting(ctx context.Context) (all, overdue int, err error) {
+	err = q.d.DB.QueryRow(ctx, sqlWaiting, q.d.Now().Add(-time.Hour)).Scan(&all, &overdue)
+	return all, overdue, pg.Error("outbound.Waiting", err)
+}
