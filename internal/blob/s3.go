@@ -33,10 +33,8 @@ type S3 struct {
 	bucket string
 }
 
-const (
-	partSize  = 5 << 20   // octets; the least S3 allows, and what one upload keeps in memory
-	smallSize = 256 << 10 // up to here a blob goes in one request, of known length
-)
+// partSize is the least S3 allows, in octets, and the most one writer keeps in memory.
+const partSize = 5 << 20
 
 // OpenS3 connects, and makes the bucket if it is not there.
 func OpenS3(ctx context.Context, c S3Config) (*S3, error) {
@@ -99,64 +97,69 @@ func s3Error(op string, err error) error {
 	}
 }
 
-// Create implements Store. The name is checked at Commit.
+// Create implements Store. Whether the name is free is known at Commit.
 func (s *S3) Create(ctx context.Context, name id.ID) (Writer, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fault.Wrap(fault.Timeout, "blob.S3.Create", "", err)
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	return &s3Writer{store: s, name: name.String(), ctx: ctx, cancel: cancel}, nil
+	return &s3Writer{store: s, name: name.String(), ctx: ctx}, nil
 }
 
-// s3Writer holds a small blob back, to send it in one request, and streams a larger
-// one through a pipe to a multipart upload, 5 MiB at a time.
+// s3Writer sends a blob of up to 5 MiB in one request at Commit, and a larger one in
+// parts. The parts are ours to drive: the library's own multipart upload forgets, when
+// it completes one, that it must not overwrite.
 type s3Writer struct {
 	store  *S3
 	name   string
 	ctx    context.Context
-	cancel context.CancelFunc
-	held   bytes.Buffer
-	pipe   *io.PipeWriter // nil while the blob is small
-	result chan error     // of the upload behind the pipe, once
+	part   []byte               // octets not yet sent, at most partSize
+	upload string               // id of the multipart upload, once there is one
+	sent   []minio.CompletePart // in order
+	err    error                // of a write: such a blob is never committed
 	closed bool
 }
 
-func (w *s3Writer) Write(p []byte) (int, error) {
-	const op = "blob.S3.Write"
+func (w *s3Writer) Write(p []byte) (n int, err error) {
 	if w.closed {
-		return 0, fault.New(fault.Internal, op, "writer-is-closed")
+		return 0, fault.New(fault.Internal, "blob.S3.Write", "writer-is-closed")
 	}
-	if w.pipe == nil {
-		if w.held.Len()+len(p) <= smallSize {
-			return w.held.Write(p)
+	for len(p) > 0 && w.err == nil {
+		if len(w.part) == partSize {
+			w.err = w.send()
+			continue
 		}
-		w.stream()
+		k := min(partSize-len(w.part), len(p))
+		w.part = append(w.part, p[:k]...)
+		p, n = p[k:], n+k
 	}
-	n, err := w.pipe.Write(p)
-	return n, s3Error(op, err)
+	return n, w.err
 }
 
-// stream starts the upload; what is held goes first.
-func (w *s3Writer) stream() {
-	r, pipe := io.Pipe()
-	w.pipe, w.result = pipe, make(chan error, 1)
-	held := bytes.NewReader(w.held.Bytes())
-	go func() {
-		err := w.store.put(w.ctx, w.name, io.MultiReader(held, r), -1)
+// send sends the part in hand, beginning the multipart upload if it is the first.
+func (w *s3Writer) send() error {
+	const op = "blob.S3.send"
+	core, bucket := w.store.core, w.store.bucket
+	if w.upload == "" {
+		id, err := core.NewMultipartUpload(w.ctx, bucket, w.name, createOnly())
 		if err != nil {
-			_ = r.CloseWithError(err) // the writer must not wait for a reader that is gone
+			return s3Error(op, err)
 		}
-		w.result <- err
-	}()
+		w.upload = id
+	}
+	part, err := core.PutObjectPart(w.ctx, bucket, w.name, w.upload, len(w.sent)+1,
+		bytes.NewReader(w.part), int64(len(w.part)), minio.PutObjectPartOptions{})
+	if err != nil {
+		return s3Error(op, err)
+	}
+	w.sent = append(w.sent, minio.CompletePart{PartNumber: part.PartNumber, ETag: part.ETag})
+	w.part = w.part[:0]
+	return nil
 }
 
-func (s *S3) put(ctx context.Context, name string, r io.Reader, size int64) error {
-	opts := minio.PutObjectOptions{
-		ContentType: "application/octet-stream", PartSize: partSize, NumThreads: 1, DisableMultipart: size >= 0,
-	}
-	opts.SetMatchETagExcept("*") // create only
-	_, err := s.core.Client.PutObject(ctx, s.bucket, name, r, size, opts)
-	return err
+func createOnly() minio.PutObjectOptions {
+	opts := minio.PutObjectOptions{ContentType: "application/octet-stream", DisableMultipart: true}
+	opts.SetMatchETagExcept("*")
+	return opts
 }
 
 // Commit implements Writer: the store has answered that it keeps the object.
@@ -165,26 +168,39 @@ func (w *s3Writer) Commit() error {
 	if w.closed {
 		return fault.New(fault.Internal, op, "writer-is-closed")
 	}
-	w.closed = true
-	defer w.cancel()
-	if w.pipe == nil {
-		b := w.held.Bytes()
-		return s3Error(op, w.store.put(w.ctx, w.name, bytes.NewReader(b), int64(len(b))))
+	core, bucket := w.store.core, w.store.bucket
+	err := w.err
+	switch {
+	case err != nil:
+	case w.upload == "":
+		_, err = core.Client.PutObject(w.ctx, bucket, w.name, bytes.NewReader(w.part), int64(len(w.part)), createOnly())
+		err = s3Error(op, err)
+	default:
+		if err = w.send(); err == nil {
+			_, err = core.CompleteMultipartUpload(w.ctx, bucket, w.name, w.upload, w.sent, createOnly())
+			err = s3Error(op, err)
+		}
 	}
-	_ = w.pipe.Close()
-	return s3Error(op, <-w.result)
+	if err != nil {
+		w.Abort()
+	}
+	w.closed, w.part = true, nil
+	return err
 }
 
-// Abort implements Writer.
+const abortTimeout = 10 * time.Second
+
+// Abort implements Writer. Parts that were sent are taken back, best effort: a store
+// should also be told to drop unfinished uploads after a day.
 func (w *s3Writer) Abort() {
 	if w.closed {
 		return
 	}
-	w.closed = true
-	w.cancel()
-	if w.pipe != nil {
-		_ = w.pipe.CloseWithError(context.Canceled)
-		<-w.result
+	w.closed, w.part = true, nil
+	if w.upload != "" {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(w.ctx), abortTimeout)
+		defer cancel()
+		_ = w.store.core.AbortMultipartUpload(ctx, w.store.bucket, w.name, w.upload)
 	}
 }
 
