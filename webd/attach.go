@@ -58,6 +58,9 @@ func (s *Server) filed(ctx context.Context, v *visit) (filedIndex, error) {
 func (s *Server) enclosures(ctx context.Context, v *visit, it item, filed filedIndex) ([]enclosure, error) {
 	var es []enclosure
 	for _, a := range it.Outline.Attachments() {
+		if partOfBody(it, a.Part) {
+			continue
+		}
 		var more []enclosure
 		var err error
 		switch {
@@ -79,6 +82,11 @@ func (s *Server) enclosures(ctx context.Context, v *visit, it item, filed filedI
 		es[i].Anchor = fmt.Sprintf("piece-%s-%d", it.ID.String()[:8], i+1)
 	}
 	return es, nil
+}
+
+// partOfBody reports whether a part is an image that belongs inside the HTML body.
+func partOfBody(it item, p *message.Part) bool {
+	return p.MediaType == "image" && p.ContentID != "" && p.Disposition != "attachment" && it.Outline.HTML() != nil
 }
 
 func partName(p []int) string {

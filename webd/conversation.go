@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -57,11 +58,24 @@ func (s *Server) conversation(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	q := r.URL.Query()
-	d := conversationPage{Done: q.Get("fait")}
+	d := conversationPage{Done: doneOf(q.Get("fait"), t)}
 	if doc, err := id.Parse(q.Get("document")); err == nil {
 		d.Doc = doc
 	}
 	return s.showConversation(w, r, http.StatusOK, t, d)
+}
+
+// doneOf is what the address says has just been done, when it can be true.
+func doneOf(s string, t thread) string {
+	switch s {
+	case "range", "deja", "refuse":
+		return s
+	case "remis", "envoye":
+		if slices.ContainsFunc(t.items, func(it item) bool { return it.Sent }) {
+			return s
+		}
+	}
+	return ""
 }
 
 // thread finds the conversation that holds the letter of the URL.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -248,10 +249,10 @@ func (r fakeRecord) History(_ context.Context, _ Session, before time.Time, limi
 
 // Exchanges, Cards, Submit
 
-func (h *house) Exchange(_ context.Context, _ Session, peer mail.Address) (Exchange, error) {
+func (h *house) Exchanges(context.Context, Session, []mail.Address) (map[mail.Address]Exchange, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.exchanges[peer], nil
+	return maps.Clone(h.exchanges), nil
 }
 
 func (h *house) Cards(_ context.Context, as []mail.Address) (map[mail.Address]Card, error) {
@@ -362,10 +363,10 @@ func (h *house) fill(p sample.Person) {
 	m := sample.ReportMail(laboratory, to, arc, report)
 	m.MessageID = "l1@mss-a.example"
 	put(m, ago(1, 2), false)
-	put(sample.Mail{From: preadmission, To: to, FromName: "CH de Valfictif, préadmission chirurgie", MessageID: "p1@mss-b.example", Subject: "Votre opération du genou : documents à envoyer",
+	put(sample.Mail{From: preadmission, To: to, FromName: "CH de Valfictif – préadmission", MessageID: "p1@mss-b.example", Subject: "Votre opération du genou : documents à envoyer",
 		Text:        "Bonjour,\r\n\r\nVotre opération est prévue le 24 mars. Merci de nous envoyer votre carte de groupe sanguin et la liste de vos traitements avant le 17 mars.\r\n\r\nLe secrétariat de chirurgie\r\n",
 		Attachments: []sample.File{{Name: "Préparer mon séjour.pdf", MediaType: "application/pdf", Content: sample.PDF("Préparer mon séjour", "À jeun dès minuit.")}, {Name: "IHE_XDM.ZIP", MediaType: "application/zip", Content: []byte("PK\x03\x04 coupé")}}}, ago(2, 0), false)
-	put(sample.Mail{From: physio, To: to, FromName: "KERBRAT Paul (masseur-kinésithérapeute, Rennes)", MessageID: "k1@mss-b.example", Subject: "Fin de votre rééducation",
+	put(sample.Mail{From: physio, To: to, FromName: "KERBRAT Paul (masseur-kinésithérapeute)", MessageID: "k1@mss-b.example", Subject: "Fin de votre rééducation",
 		Header: []string{"X-MSS-MES: FIN"}, Text: "Bonjour,\r\n\r\nVotre rééducation est terminée, bravo. Pour toute question, appelez le cabinet.\r\n"}, ago(3, 0), true)
 	h.holdHTML(to, ago(5, 0))
 	for i := range 24 {

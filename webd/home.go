@@ -3,6 +3,7 @@ package webd
 import (
 	"context"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -51,7 +52,7 @@ func (s *Server) space(w http.ResponseWriter, r *http.Request) error {
 		noteOf(r).err, d.SeenFailed = err, true
 	}
 	for _, e := range events {
-		if e.Kind == ByProfessional && len(d.Seen) < zoneLines {
+		if e.Kind == ByProfessional && strings.HasPrefix(e.Action, "read-") && len(d.Seen) < zoneLines {
 			d.Seen = append(d.Seen, e)
 		}
 	}

@@ -91,42 +91,42 @@ func (s *Server) allThreads(ctx context.Context, v *visit) ([]thread, error) {
 
 // filter keeps the conversations of one chip above the list.
 func (s *Server) filter(ctx context.Context, v *visit, ts []thread, name string) ([]thread, error) {
-	keep := func(thread) (bool, error) { return true, nil }
+	keep := func(thread) bool { return true }
 	switch name {
 	case "non-lus":
-		keep = func(t thread) (bool, error) { return t.Unread() > 0, nil }
+		keep = func(t thread) bool { return t.Unread() > 0 }
 	case "pieces":
-		keep = func(t thread) (bool, error) { return t.Attachments() > 0, nil }
+		keep = func(t thread) bool { return t.Attachments() > 0 }
 	case "termines":
-		keep = func(t thread) (bool, error) {
-			e, err := s.exchange(ctx, v, t)
-			return e.Ended, err
-		}
-	}
-	var out []thread
-	for _, t := range ts {
-		ok, err := keep(t)
+		es, err := s.exchanges(ctx, v, ts)
 		if err != nil {
 			return nil, err
 		}
-		if ok {
+		keep = func(t thread) bool { return es[t.answer()].Ended }
+	}
+	var out []thread
+	for _, t := range ts {
+		if keep(t) {
 			out = append(out, t)
 		}
 	}
 	return out, nil
 }
 
-// exchange is the state with whoever an answer in t would go to.
-func (s *Server) exchange(ctx context.Context, v *visit, t thread) (Exchange, error) {
-	it, ok := t.received()
-	if !ok {
-		return Exchange{}, nil
+// exchanges are the states with whoever an answer in each conversation would go to.
+func (s *Server) exchanges(ctx context.Context, v *visit, ts []thread) (map[mail.Address]Exchange, error) {
+	seen := map[mail.Address]bool{}
+	var peers []mail.Address
+	for _, t := range ts {
+		if a := t.answer(); !a.IsZero() && !seen[a] {
+			seen[a] = true
+			peers = append(peers, a)
+		}
 	}
-	to := answerTo(it).Mail()
-	if to.IsZero() {
-		return Exchange{}, nil
+	if len(peers) == 0 {
+		return nil, nil
 	}
-	return s.Exchanges.Exchange(ctx, v.session, to)
+	return s.Exchanges.Exchanges(ctx, v.session, peers)
 }
 
 func (s *Server) rows(ctx context.Context, v *visit, ts []thread) ([]row, error) {
@@ -138,16 +138,16 @@ func (s *Server) rows(ctx context.Context, v *visit, ts []thread) ([]row, error)
 	if err != nil {
 		return nil, err
 	}
+	es, err := s.exchanges(ctx, v, ts)
+	if err != nil {
+		return nil, err
+	}
 	var rows []row
 	for _, t := range ts {
-		e, err := s.exchange(ctx, v, t)
-		if err != nil {
-			return nil, err
-		}
 		last := t.last()
 		rows = append(rows, row{
 			ID: t.ID(), Who: cardOf(t.peer(), cards), Subject: t.Subject(), Preview: last.Outline.Preview, At: last.ReceivedAt,
-			Unread: t.Unread(), Letters: len(t.items), Attachments: t.Attachments(), Mine: last.Sent, Ended: e.Ended,
+			Unread: t.Unread(), Letters: len(t.items), Attachments: t.Attachments(), Mine: last.Sent, Ended: es[t.answer()].Ended,
 		})
 	}
 	return rows, nil
@@ -176,6 +176,17 @@ func (c Card) Line() string {
 		}
 	}
 	return strings.Join(parts, ", ")
+}
+
+// Role is what a list says beside the name: the profession, else where.
+func (c Card) Role() string {
+	switch {
+	case c.Profession != "":
+		return c.Profession
+	case c.Structure != c.Name:
+		return c.Structure
+	}
+	return c.City
 }
 
 // Rest is the line without the name.

@@ -34,10 +34,11 @@ func (s *Server) fillReply(ctx context.Context, v *visit, t thread, cards map[ma
 		return nil
 	}
 	z.Who = cardOf(answerTo(it), cards)
-	e, err := s.exchange(ctx, v, t)
+	es, err := s.exchanges(ctx, v, []thread{t})
 	if err != nil {
 		return err
 	}
+	e := es[t.answer()]
 	switch {
 	case e.Gone:
 		z.State = "gone"

@@ -173,9 +173,10 @@ const (
 	ByHouse        ActorKind = "house"
 )
 
-// Exchanges says whether the person may answer somebody (mssante.md §6.3).
+// Exchanges says whom the person may answer (mssante.md §6.3).
 type Exchanges interface {
-	Exchange(ctx context.Context, s Session, peer mail.Address) (Exchange, error)
+	// Exchanges answers for each peer; one that is absent may not be written to.
+	Exchanges(ctx context.Context, s Session, peers []mail.Address) (map[mail.Address]Exchange, error)
 }
 
 // Exchange is the state between the person and one correspondent.

@@ -6,6 +6,7 @@ import (
 
 	"pli/codec/message"
 	"pli/internal/id"
+	"pli/mail"
 )
 
 // maxReferences bounds how many identifiers of one message are followed.
@@ -139,6 +140,15 @@ func (t thread) peer() message.Person {
 		return to[0]
 	}
 	return message.Person{}
+}
+
+// answer is the address that an answer in the conversation would go to; zero for none.
+func (t thread) answer() mail.Address {
+	it, ok := t.received()
+	if !ok {
+		return mail.Address{}
+	}
+	return answerTo(it).Mail()
 }
 
 // author is who a letter says it comes from.
