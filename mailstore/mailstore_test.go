@@ -587,7 +587,7 @@ func TestSweep(t *testing.T) {
 func TestStatements(t *testing.T) {
 	db := pgtest.DB(t)
 	for i, sql := range []string{insertLetter, deposit, usedSize, createMailbox, listMailboxes, mailboxByName, mailboxByRole, mailboxByID,
-		renameMailbox, lockMailbox, deleteMessages, deleteMailbox, subscribe, snapshot, changesSince, places, messagesByUID, newest, byMessageID,
+		renameMailbox, lockMailbox, deleteMessages, deleteMailbox, subscribe, snapshot, changesSince, places, messagesByUID, linesByUID, newest, byMessageID,
 		countDeleted, keepViews, storeFlags, modifiedSince, bumpUnseen, lockMailboxes, copyMessages, removeMessages, threads, threadMessages,
 		sweepLetters, orphans, sweepKeys} {
 		if _, err := db.Exec(t.Context(), "PREPARE s"+fmt.Sprint(i)+" AS "+sql); err != nil {

@@ -114,6 +114,16 @@ func collect(op string, rows pgx.Rows, err error) ([]Message, error) {
 	return ms, pg.Error(op, err)
 }
 
+const linesByUID = `
+SELECT m.mailbox_id, m.uid, m.modseq, m.letter_id, m.generation, m.packet, NULL::bytea, NULL::bytea, m.flags, m.keywords, m.size,
+	NULL::bytea, m.thread_key, m.received_at FROM message m WHERE m.mailbox_id = $1 AND m.uid = ANY($2) ORDER BY m.uid`
+
+// Lines is Messages without their outlines: enough for flags, sizes, dates, bodies.
+func (s *Store) Lines(ctx context.Context, q pg.Querier, mb id.Mailbox, uids []mail.UID) ([]Message, error) {
+	rows, err := q.Query(ctx, linesByUID, int64(mb), int64s(uids))
+	return collect("mailstore.Lines", rows, err)
+}
+
 const messagesByUID = `SELECT ` + messageColumns + messageTables + `
 WHERE m.mailbox_id = $1 AND m.uid = ANY($2) ORDER BY m.uid`
 
