@@ -85,7 +85,7 @@ var (
 
 // town is real rooms on a real database: a doctor, a laboratory, a pharmacy, a patient.
 type town struct {
-	*testing.T
+	testing.TB
 	db    *pg.DB
 	gate  *Gate
 	rooms *counted
@@ -96,7 +96,7 @@ type town struct {
 	dossier                                id.Patient
 }
 
-func build(t *testing.T, tr trust) *town {
+func build(t testing.TB, tr trust) *town {
 	db := pgtest.DB(t)
 	key := filepath.Join(t.TempDir(), "trace.key")
 	if err := audit.NewKeyFile(key); err != nil {
@@ -110,7 +110,7 @@ func build(t *testing.T, tr trust) *town {
 		ForeignPatientDomains: []string{"patient.mss-b.example"}})
 	ids := identity.New(identity.Deps{DB: db, Index: testIndex{}, Boxes: dir, Limit: limit.New(nil), Now: func() time.Time { return now }})
 	rooms := &counted{Directory: dir, Service: ids, c: consent.New(db, testIndex{}), d: dossier.New(db)}
-	w := &town{T: t, db: db, rooms: rooms, log: log}
+	w := &town{TB: t, db: db, rooms: rooms, log: log}
 	w.gate = New(Deps{DB: db, Boxes: rooms, Accounts: rooms, Consent: rooms, Dossier: rooms, Trust: tr, Audit: log,
 		Class: health.TestINS, Now: func() time.Time { return now }})
 	w.settle()
@@ -526,4 +526,22 @@ func TestAGateWithoutRoomsIsNotMade(t *testing.T) {
 		}
 	}()
 	New(Deps{})
+}
+
+// BenchmarkDo is the gate's part of a delivery: facts, decision, trace, commit.
+func BenchmarkDo(b *testing.B) {
+	w := build(b, trust{})
+	peer := policy.Actor{Peer: policy.Peer{Name: "mss-b.example", Domains: []string{"mss-b.example"}}, Means: "smtp"}
+	for name, qs := range map[string][]policy.Question{
+		"submit":  w.submit(w.doctor, w.doctorBAL, labAt),
+		"receive": {{Action: policy.Receive, Actor: peer, Object: policy.Object{From: remoteAt, To: doctorAt}}},
+	} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if err := w.gate.Do(b.Context(), qs, noAct); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }

@@ -1,9 +1,10 @@
 package policy
 
 import (
+	"time"
+
 	"pli/fault"
 	"pli/health"
-	"time"
 )
 
 // Rules about who asks.
