@@ -31,7 +31,8 @@ var (
 		e, err := zstd.NewWriter(nil,
 			zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
 			zstd.WithWindowSize(window), zstd.WithLowerEncoderMem(true),
-			zstd.WithEncoderCRC(false)) // OpenPGP's integrity check covers it
+			zstd.WithAllLitEntropyCompression(true), // base64 has no repeats and still shrinks by a quarter
+			zstd.WithEncoderCRC(false))              // OpenPGP's integrity check covers it
 		if err != nil {
 			panic(err) // the options are constants
 		}
