@@ -439,9 +439,15 @@ func TestCommandLinesAreShort(t *testing.T) {
 	r := start(t, smtpd.MX, false, smtpd.Config{})
 	c := r.peer()
 	c.do("MAIL FROM:<"+strings.Repeat("a", 300)+"@mss-b.example>", "553 5.1.3")
-	// The library answers the half line it holds, and then there is no more.
-	c.do("MAIL FROM:<"+strings.Repeat("a", 20_000)+"@mss-b.example>", "501")
-	c.want("the rest", "421")
+	// The library may answer the half line it holds; then there is no more.
+	c.send("MAIL FROM:<" + strings.Repeat("a", 20_000) + "@mss-b.example>\r\nNOOP\r\n")
+	got := c.reply()
+	if strings.HasPrefix(got, "501") {
+		got = c.reply()
+	}
+	if !strings.HasPrefix(got, "421") {
+		t.Errorf("a line too long: %q", got)
+	}
 	if got := c.reply(); !strings.HasPrefix(got, "!") {
 		t.Errorf("the connection stays: %q", got)
 	}
