@@ -261,7 +261,7 @@ func TestDelete(t *testing.T) {
 		code health.IntegrationCode
 	}{{"a - - - x -", 900}, {"b - - - y -", 901}, {"c - - - x -", 906}, {"b - - - x -", 0}, {"b - - - x -", 0}} {
 		n := h.doc(c.who)
-		checked := h.d.CheckDelete(t.Context(), h.db, n)
+		_, checked := h.d.CheckDelete(t.Context(), h.db, n)
 		err := h.try(func(ctx context.Context, tx *pg.Tx) error {
 			_, err := h.d.DeleteTx(ctx, tx, n)
 			return err

@@ -261,13 +261,17 @@ func (d *Dossier) DeleteTx(ctx context.Context, tx *pg.Tx, n NewDocument) (id.Do
 	return h.id, pg.Error(op, err)
 }
 
-// CheckDelete tells beforehand what DeleteTx would do.
-func (d *Dossier) CheckDelete(ctx context.Context, q pg.Querier, n NewDocument) error {
+// CheckDelete tells beforehand what DeleteTx would do, and which document is meant.
+func (d *Dossier) CheckDelete(ctx context.Context, q pg.Querier, n NewDocument) (id.Document, error) {
 	hs, err := d.held(ctx, q, NewDocument{Patient: n.Patient, UniqueKey: n.UniqueKey, ReplacesKey: n.UniqueKey})
-	if err == nil {
-		_, err = mayDelete(n, hs)
+	if err != nil {
+		return id.Document{}, err
 	}
-	return err
+	h, err := mayDelete(n, hs)
+	if err != nil {
+		return id.Document{}, err
+	}
+	return h.id, nil
 }
 
 func mayDelete(n NewDocument, hs []held) (*held, error) {
