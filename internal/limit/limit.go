@@ -27,6 +27,7 @@ type Limiter struct {
 	own    *redis.Client // made by Open
 	shared *redis_rate.Limiter
 	now    func() time.Time
+	wait   time.Duration // for Redis
 
 	mu     sync.Mutex
 	away   time.Time // Redis is not asked before
@@ -49,7 +50,7 @@ func Open(url string) (*Limiter, error) {
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "limit.Open", "redis-url") // the cause may quote a password
 	}
-	opt.DialTimeout, opt.ReadTimeout, opt.WriteTimeout, opt.MaxRetries = redisWait, redisWait, redisWait, -1
+	opt.MaxRetries, opt.DialerRetries, opt.ContextTimeoutEnabled = -1, 1, true // the context of each question bounds it
 	c := redis.NewClient(opt)
 	l := New(c)
 	l.own = c
@@ -59,7 +60,7 @@ func Open(url string) (*Limiter, error) {
 // New makes a limiter on a client, which stays the caller's; nil counts in this process
 // only.
 func New(rdb *redis.Client) *Limiter {
-	l := &Limiter{now: time.Now, counts: map[string]*list.Element{}, recent: list.New()}
+	l := &Limiter{now: time.Now, wait: redisWait, counts: map[string]*list.Element{}, recent: list.New()}
 	if rdb != nil {
 		l.shared = redis_rate.NewLimiter(rdb)
 	}
@@ -104,7 +105,7 @@ func (l *Limiter) ask(ctx context.Context, key string, n int, period time.Durati
 	if l.shared == nil || l.resting() {
 		return true, 0
 	}
-	ctx, cancel := context.WithTimeout(ctx, redisWait)
+	ctx, cancel := context.WithTimeout(ctx, l.wait)
 	defer cancel()
 	res, err := l.shared.AllowN(ctx, key, redis_rate.Limit{Rate: n, Burst: n, Period: period}, take)
 	switch {

@@ -3,6 +3,7 @@ package limit
 import (
 	"context"
 	"fmt"
+	"net"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -69,6 +70,7 @@ func openURL(t *testing.T, url string) *Limiter {
 	if err != nil {
 		t.Fatal(err)
 	}
+	l.wait = time.Minute // a slow machine is no lost Redis
 	t.Cleanup(func() { _ = l.Close() })
 	return l
 }
@@ -151,5 +153,22 @@ func TestLocalKeysAreBounded(t *testing.T) {
 func TestABadURLIsRefusedWithoutQuotingIt(t *testing.T) {
 	if _, err := Open("redis://u:secret@[bad"); err == nil || err.Error() != "limit.Open: invalid [redis-url]" {
 		t.Errorf("%v", err)
+	}
+}
+
+// A Redis that accepts and says nothing must not hold a sign-in.
+func TestASilentRedisIsLeftAlone(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	l := openURL(t, "redis://"+ln.Addr().String())
+	l.wait = 10 * time.Millisecond
+	if n := tries(t.Context(), l, "k", 20, 10); n != 10 {
+		t.Errorf("%d allowed, want 10", n)
+	}
+	if !l.resting() {
+		t.Error("Redis is asked again at once")
 	}
 }
