@@ -16,7 +16,7 @@ import (
 const (
 	window     = 256 << 10 // octets of history: memory per letter in hand is under 1 MiB
 	maxWindow  = 1 << 20   // what we agree to read
-	maxValue   = 32 << 20  // octets of one unpacked value; an outline has 1 MiB of header
+	maxValue   = 8 << 20   // octets of one value; an outline has 1 MiB of header at most
 	worthwhile = 96        // octets under which packing is not tried
 )
 

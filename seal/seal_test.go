@@ -288,7 +288,10 @@ func TestLargeValueAndItsBound(t *testing.T) {
 	if got, err := k.OpenValue(sealed); err != nil || !bytes.Equal(got, value) {
 		t.Fatalf("5 MiB value: %v", err)
 	}
-	bomb, err := k.SealValue(make([]byte, maxValue+1))
+	if _, err := k.SealValue(make([]byte, maxValue+1)); !fault.Is(err, fault.TooLarge) {
+		t.Fatalf("a value that would not open again: %v", err)
+	}
+	bomb, err := k.key.Encrypt(&crypto.PlainMessage{Data: pack(make([]byte, maxValue+1))})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -55,8 +55,11 @@ func (k *SessionKey) Clear() {
 
 // SealValue seals a small value (an outline, an address) with the session key: one
 // OpenPGP packet with its integrity check (RFC 4880 §5.13), some 55 octets more than
-// the value, less when it compresses.
+// the value, less when it compresses. fault.TooLarge above 8 MiB.
 func (k *SessionKey) SealValue(b []byte) ([]byte, error) {
+	if len(b) > maxValue {
+		return nil, fault.New(fault.TooLarge, "seal.SealValue", "value-size")
+	}
 	packed := pack(b)
 	sealed, err := k.key.Encrypt(&crypto.PlainMessage{Data: packed})
 	clear(packed)

@@ -122,11 +122,12 @@ func (u *Unlocked) OpenSealed(b []byte) ([]byte, error) {
 }
 
 // SealView seals b with the holder's view key, AES-256-GCM bound to aad: what was
-// opened once with OpenPGP opens again in microseconds. After Close it returns nil.
+// opened once with OpenPGP opens again in microseconds. After Close, and above 8 MiB, it
+// returns nil: there is no view.
 func (u *Unlocked) SealView(aad string, b []byte) []byte {
 	u.mu.RLock()
 	defer u.mu.RUnlock()
-	if u.closed {
+	if u.closed || len(b) > maxValue {
 		return nil
 	}
 	return u.view.Seal(nil, nil, pack(b), viewAAD(aad))
