@@ -36,7 +36,7 @@ var homes = map[string][]string{
 	"github.com/russellhaering/goxmldsig": {"certs"},
 	"github.com/pquerna/otp":              {"identity"},
 	"github.com/alecthomas/kong":          {"cmd/pli"},
-	"github.com/pelletier/go-toml":        {"app"},
+	"github.com/pelletier/go-toml":        {"app", "webd"},
 	"github.com/jackc/pgx":                append([]string{"internal/pg", "internal/pgserver", "internal/pgtest", "internal/job", "migrations"}, rooms...),
 	"github.com/prometheus/client_golang": nil, // metrics are made where they are counted
 	"github.com/klauspost/compress":       {"seal"},

@@ -279,7 +279,7 @@ func TestRefusalsAreClear(t *testing.T) {
 	}{
 		{"unknown", "personne@mss-a.example", "550 5.1.1", nil},
 		{"unknown patient", "299019999900699@patient.mss-a.example", "550 5.1.1", nil},
-		{"outside the trusted circle", "quelquun@dehors.example", "554 5.7.1", nil},
+		{"outside the trusted circle", "quelquun@dehors.example", "550 5.1.2", nil},
 		{"closed", closed.Address, "550 5.2.1", nil},
 		{"infected", "claire.morel@mss-a.example", "554 5.7.0", []string{"--attach-type", "application/octet-stream", "--attach", "@" + virus}},
 	} {

@@ -8,6 +8,7 @@ need postgres postgresql
 need redis-server redis-server
 need clamd clamav-daemon
 need swaks swaks
+need perl-tls libnet-ssleay-perl # swaks speaks TLS through it
 need mbsync isync
 need curl curl
 need chromium chromium

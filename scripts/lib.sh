@@ -6,6 +6,7 @@ wanted=()
 have() {
   case $1 in
   postgres) [ -n "${PLI_POSTGRES_BIN:-}" ] || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null 2>&1 ;;
+  perl-tls) perl -MNet::SSLeay -e1 2>/dev/null ;;
   *) PATH="$PATH:/usr/sbin:/usr/local/sbin" command -v "$1" >/dev/null 2>&1 ;;
   esac
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // dates are shown in the time of Paris, on any machine
 
 	"github.com/alecthomas/kong"
 )
