@@ -28,7 +28,8 @@ import (
 // It also bounds lines and what comes before sign-in, joins small writes, and says BYE
 // at a stop.
 type guard struct {
-	conn   *tls.Conn
+	conn   net.Conn
+	state  tls.ConnectionState
 	limits guardLimits
 	br     *bufio.Reader
 	since  time.Time
@@ -41,7 +42,7 @@ type guard struct {
 	verb    string // of the present command
 	message bool   // … an APPEND whose message has been handed on
 	line    int    // octets of the present command's lines
-	early   int    // octets before sign-in
+	early   int    // octets before sign-in, and of lines that are no command
 
 	mu       sync.Mutex
 	w        []byte // written and not sent
@@ -73,7 +74,7 @@ const (
 	maxAnswer    = 4000 // a line that answers the server: what it can take there
 )
 
-func newGuard(c *tls.Conn, l guardLimits, afterStartTLS bool) *guard {
+func newGuard(c net.Conn, l guardLimits, afterStartTLS bool) *guard {
 	g := &guard{conn: c, limits: l, br: bufio.NewReaderSize(c, 4096), since: time.Now(), first: true, greeting: afterStartTLS, closed: make(chan struct{})}
 	g.session.Add(1)
 	return g
@@ -168,7 +169,10 @@ func (g *guard) nextLine() error {
 	}
 	tag := ""
 	if g.first {
-		tag, g.verb, _ = tagAndVerb(line)
+		var ok bool
+		if tag, g.verb, ok = tagAndVerb(line); !ok {
+			return g.noCommand(line)
+		}
 		g.line, g.message = 0, false
 	}
 	if g.line += len(line); g.line > maxLines {
@@ -187,6 +191,19 @@ func (g *guard) nextLine() error {
 	}
 	g.out, g.first = line, true
 	return nil
+}
+
+// noCommand answers a line that is no command: the server would cut the connection
+// without a word.
+func (g *guard) noCommand(line []byte) error {
+	_, _, literal := literalAtEnd(line)
+	if g.early += len(line); literal || g.early > maxEarly {
+		return g.bye(fault.Invalid, "no-command")
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.w = append(g.w, "* BAD "+bilingual(fault.Invalid.Text())+"\r\n"...)
+	return g.flush()
 }
 
 // answer hands on a line that answers the server: it holds no literal, and the server
@@ -231,7 +248,7 @@ func (g *guard) head(line []byte, tag string, n int64, nonSync bool) error {
 		g.out, g.literal, g.waiting, g.first = synchronising(line), n, true, false
 		return nil
 	}
-	if nonSync || !g.first || tag == "" {
+	if nonSync || !g.first {
 		return g.bye(why, "refused-literal")
 	}
 	reply := " NO [TOOBIG] "
@@ -440,7 +457,11 @@ func (g *guard) kill() {
 	g.dead = true
 	g.w = nil
 	g.mu.Unlock()
-	_ = g.conn.NetConn().Close()
+	if under, ok := g.conn.(*tls.Conn); ok { // without TLS's word of farewell
+		_ = under.NetConn().Close()
+		return
+	}
+	_ = g.conn.Close()
 }
 
 // Close sends what is held back and ends the connection.

@@ -204,6 +204,7 @@ func (s *Server) handle(ctx context.Context, conn net.Conn, implicit bool, hand 
 		return
 	}
 	g := newGuard(tc, guardLimits{append: s.c.MaxSize}, !implicit)
+	g.state = tc.ConnectionState()
 	s.mu.Lock()
 	s.conns[g] = struct{}{}
 	s.mu.Unlock()

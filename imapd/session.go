@@ -107,7 +107,7 @@ func (s *session) open(ctx context.Context, who identity.SignIn) error {
 
 // AuthenticateMechanisms: EXTERNAL is offered to who showed a certificate.
 func (s *session) AuthenticateMechanisms() []string {
-	if len(s.conn.conn.ConnectionState().PeerCertificates) > 0 {
+	if len(s.conn.state.PeerCertificates) > 0 {
 		return []string{sasl.External, sasl.Plain}
 	}
 	return []string{sasl.Plain}
@@ -156,7 +156,7 @@ func (s *session) plain(response []byte) error {
 // response may name the address; empty is the certificate's own.
 func (s *session) external(response []byte) error {
 	return reply(s.run("AUTHENTICATE EXTERNAL", func(ctx context.Context) error {
-		cert, err := s.srv.d.VerifyClient(s.conn.conn.ConnectionState())
+		cert, err := s.srv.d.VerifyClient(s.conn.state)
 		if err != nil {
 			return fault.Wrap(fault.WrongSecret, "imapd.external", "certificate", err)
 		}
