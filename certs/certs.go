@@ -9,6 +9,7 @@ package certs
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"os"
@@ -16,8 +17,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"crypto/tls"
 
 	"pli/fault"
 )
@@ -77,6 +76,8 @@ type snapshot struct {
 	list                         *WhiteList // nil: none was accepted yet
 	server, client, public       *tls.Certificate
 	trustSeen, listSeen, ownSeen string // fingerprints of the files
+	// sessions of calls to peers. They carry our certificate, so a new one starts afresh.
+	sessions tls.ClientSessionCache
 }
 
 // Trust is the trust store in use. Its methods may be called from anywhere at once.
@@ -215,6 +216,7 @@ func (t *Trust) readOwn(s *snapshot) error {
 		}
 	}
 	s.server, s.client, s.public, s.ownSeen = server, client, public, seen
+	s.sessions = tls.NewLRUClientSessionCache(256)
 	return nil
 }
 

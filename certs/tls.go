@@ -72,7 +72,9 @@ func (t *Trust) Relay(domain string) *tls.Config {
 	c := base()
 	c.InsecureSkipVerify = true
 	c.VerifyConnection = func(cs tls.ConnectionState) error { return t.verifyRelay(domain, cs) }
-	c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return t.current.Load().client, nil }
+	s := t.current.Load()
+	c.ClientSessionCache = s.sessions
+	c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return s.client, nil }
 	return c
 }
 

@@ -236,6 +236,7 @@ CREATE TABLE outbound (
 	reverse_path  bytea NOT NULL,        -- sealed; empty text inside is <>
 	envelope_id   bytea,                 -- ENVID, sealed
 	full_return   boolean NOT NULL DEFAULT false,
+	size          bigint NOT NULL DEFAULT 0,  -- octets, said to the peer
 	queued_at     timestamptz NOT NULL,
 	expires_at    timestamptz NOT NULL,
 	next_at       timestamptz NOT NULL,  -- no attempt before

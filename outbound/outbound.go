@@ -35,6 +35,7 @@ type Item struct {
 	ReversePath []byte // sealed address; sealed empty text is <>
 	EnvelopeID  []byte // sealed ENVID; nil when not given
 	Full        bool   // RET=FULL
+	Size        int64  // octets of the message; 0 when not known
 	Recipients  []ItemRecipient
 	At          time.Time // when the house took charge of it
 }
@@ -59,7 +60,6 @@ type Letter interface {
 	// Content streams the message, CRLF lines; an integrity failure comes as the last
 	// read's error.
 	Content(ctx context.Context) (io.ReadCloser, error)
-	Size() int64 // octets of the message; 0 when not known
 	Close()
 }
 
@@ -138,6 +138,7 @@ type Config struct {
 // Resolver finds mail exchangers; net.DefaultResolver in the house.
 type Resolver interface {
 	LookupMX(ctx context.Context, domain string) ([]*net.MX, error)
+	LookupHost(ctx context.Context, host string) ([]string, error)
 }
 
 // Deps is what the queue stands on.

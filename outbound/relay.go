@@ -113,7 +113,7 @@ func (q *Queue) hosts(ctx context.Context, domain string) ([]string, error) {
 	var dns *net.DNSError
 	switch {
 	case errors.As(err, &dns) && dns.IsNotFound:
-		return []string{net.JoinHostPort(domain, "25")}, nil // dialling finds whether it has an address
+		return q.itself(ctx, domain)
 	case err != nil && len(mxs) == 0:
 		return nil, temporary("4.4.3", "DNS indisponible / DNS unavailable")
 	}
@@ -129,6 +129,19 @@ func (q *Queue) hosts(ctx context.Context, domain string) ([]string, error) {
 		}
 	}
 	return out, nil
+}
+
+// itself is the implicit MX of a domain that has none.
+func (q *Queue) itself(ctx context.Context, domain string) ([]string, error) {
+	_, err := q.d.Resolver.LookupHost(ctx, domain)
+	var dns *net.DNSError
+	switch {
+	case errors.As(err, &dns) && dns.IsNotFound:
+		return nil, permanent("5.1.2", "domaine inconnu / unknown domain")
+	case err != nil:
+		return nil, temporary("4.4.3", "DNS indisponible / DNS unavailable")
+	}
+	return []string{net.JoinHostPort(domain, "25")}, nil
 }
 
 // conversation is a connection to a peer, under TLS and past EHLO.
@@ -150,10 +163,6 @@ func (q *Queue) connect(ctx context.Context, domain, addr string) (*conversation
 	dialer := net.Dialer{Timeout: q.cfg.Timeout}
 	raw, err := dialer.DialContext(ctx, "tcp", addr)
 	if err != nil {
-		var dns *net.DNSError
-		if errors.As(err, &dns) && dns.IsNotFound {
-			return nil, permanent("5.1.2", "domaine inconnu / unknown domain")
-		}
 		return nil, temporary("4.4.1", "serveur injoignable / no answer from the server")
 	}
 	conn := &patient{Conn: raw, quiet: q.cfg.Timeout}
@@ -294,7 +303,7 @@ func (c *conversation) carry(ctx context.Context, it *item, env *envelope, l Let
 	}
 	defer content.Close()
 	body := bufio.NewReaderSize(content, 64<<10)
-	if err := c.client.Mail(env.from.Reveal(), c.mailOptions(env, l.Size(), eightBitHeader(body))); err != nil {
+	if err := c.client.Mail(env.from.Reveal(), c.mailOptions(env, it.size, eightBitHeader(body))); err != nil {
 		return c.everybody(err)
 	}
 	accepted := c.rcpt(it, env, waiting, results)

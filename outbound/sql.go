@@ -12,8 +12,8 @@ import (
 )
 
 const sqlInsert = `INSERT INTO outbound (letter_id, packet, generation, sender_bal_id, domain, reverse_path, envelope_id,
-	full_return, queued_at, expires_at, next_at)
-	VALUES ($1, $2, $3, nullif($4::bigint, 0), $5, $6, $7, $8, $9, $10, $9) RETURNING id`
+	full_return, queued_at, expires_at, next_at, size)
+	VALUES ($1, $2, $3, nullif($4::bigint, 0), $5, $6, $7, $8, $9, $10, $9, $11) RETURNING id`
 
 const sqlInsertRecipient = `INSERT INTO outbound_recipient (outbound_id, n, address, original, notify) VALUES ($1, $2, $3, $4, $5)`
 
@@ -21,7 +21,7 @@ const sqlInsertRecipient = `INSERT INTO outbound_recipient (outbound_id, n, addr
 const sqlClaim = `UPDATE outbound SET lease_until = $2::timestamptz + $3::interval
 	WHERE id = $1 AND done_at IS NULL AND (lease_until IS NULL OR lease_until <= $2)
 	RETURNING letter_id, packet, generation, coalesce(sender_bal_id, 0), domain, reverse_path, envelope_id, full_return,
-	queued_at, expires_at, next_at, attempts`
+	size, queued_at, expires_at, next_at, attempts`
 
 const sqlIsDone = `SELECT done_at IS NOT NULL FROM outbound WHERE id = $1`
 
@@ -67,6 +67,7 @@ type item struct {
 	reversePath []byte
 	envelopeID  []byte
 	full        bool
+	size        int64
 	queuedAt    time.Time
 	expiresAt   time.Time
 	nextAt      time.Time
@@ -95,7 +96,7 @@ func insertTx(ctx context.Context, tx *pg.Tx, it Item, expires time.Time) (int64
 	at := it.At.UTC().Truncate(time.Microsecond)
 	var n int64
 	err := tx.QueryRow(ctx, sqlInsert, it.Letter, it.Packet, it.Generation, it.Sender, it.Domain, it.ReversePath, it.EnvelopeID,
-		it.Full, at, expires.UTC()).Scan(&n)
+		it.Full, at, expires.UTC(), it.Size).Scan(&n)
 	if err != nil {
 		return 0, err
 	}

@@ -83,7 +83,7 @@ func (q *Queue) claim(ctx context.Context, n int64) (*item, time.Duration, error
 	now := q.d.Now()
 	it := &item{id: n}
 	err := q.d.DB.QueryRow(ctx, sqlClaim, n, now, leaseTime).Scan(&it.letter, &it.packet, &it.generation, &it.sender, &it.domain,
-		&it.reversePath, &it.envelopeID, &it.full, &it.queuedAt, &it.expiresAt, &it.nextAt, &it.attempts)
+		&it.reversePath, &it.envelopeID, &it.full, &it.size, &it.queuedAt, &it.expiresAt, &it.nextAt, &it.attempts)
 	if errors.Is(err, pgx.ErrNoRows) {
 		var done bool
 		err := q.d.DB.QueryRow(ctx, sqlIsDone, n).Scan(&done)

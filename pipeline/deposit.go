@@ -42,9 +42,10 @@ type place struct {
 }
 
 // item is what leaves for one domain. keys, one per recipient, recognise repeats; nil
-// when there are none.
+// when there are none. own: a report, not the message itself.
 type item struct {
 	outbound.Item
+	own  bool
 	keys [][]byte
 }
 
@@ -153,7 +154,9 @@ func (p *Pipeline) queue(ctx context.Context, tx *pg.Tx, pl *plan, it item) erro
 			return nil
 		}
 	}
-	pl.fresh += len(it.Recipients)
+	if !it.own {
+		pl.fresh += len(it.Recipients)
+	}
 	return p.d.Outbound.EnqueueTx(ctx, tx, it.Item)
 }
 
@@ -298,7 +301,7 @@ func (p *Pipeline) itemsFor(ctx context.Context, l *letter, sender id.BAL, env m
 func (l *letter) item(packet seal.Packet, sender id.BAL, domain string, env mail.Envelope) (outbound.Item, error) {
 	it := outbound.Item{
 		Letter: l.id, Generation: packet.Generation, Packet: packet.Bytes, Sender: sender,
-		Domain: domain, Full: env.Return == mail.ReturnFull, At: l.at,
+		Domain: domain, Full: env.Return == mail.ReturnFull, Size: l.size, At: l.at,
 	}
 	var err error
 	if it.ReversePath, err = l.key.SealValue([]byte(env.ReversePath.Reveal())); err != nil {
