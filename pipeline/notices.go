@@ -62,7 +62,10 @@ func (p *Pipeline) planNotice(ctx context.Context, pl *plan, l *letter, n Notice
 func (p *Pipeline) placeNotice(ctx context.Context, pl *plan, l *letter, from, to mail.Address, key []byte) error {
 	if !p.d.Directory.Local(to.Domain()) {
 		items, err := p.itemsFor(ctx, l, 0, mail.Envelope{ReversePath: from}, []mail.Recipient{{Address: to, Notify: mail.NotifyNever}})
-		pl.items = append(pl.items, items...)
+		for _, it := range items {
+			it.own = true
+			pl.items = append(pl.items, it)
+		}
 		return err
 	}
 	box, err := p.d.Directory.Find(ctx, p.d.DB, to)

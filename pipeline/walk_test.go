@@ -125,7 +125,7 @@ func (h *walkHouse) settlePeople(accounts *identity.Service) {
 	h.person(accounts, "chir", "chirurgie@mss-a.example", health.ORG, nil)
 	h.person(accounts, "labo", "labo@mss-a.example", health.APP, nil)
 	h.person(accounts, "pharma", "pharmacie@mss-a.example", health.ORG, func(b *directory.NewBAL) { b.OpenToPatients = true })
-	h.person(accounts, "full", "pleine@mss-a.example", health.PER, func(b *directory.NewBAL) { b.QuotaSize = 400 })
+	h.person(accounts, "full", "pleine@mss-a.example", health.PER, func(b *directory.NewBAL) { b.QuotaSize = 396 })
 	h.person(accounts, "gone", "partie@mss-a.example", health.PER, func(b *directory.NewBAL) { b.State = health.Closed })
 	h.person(accounts, "aline", sample.People()[0].Address("patient.mss-a.example"), health.Patient, nil)
 	for name, address := range map[string]string{"nobody": "nobody@mss-a.example", "bob": "bob@mss-b.example", "bea": "bea@mss-b.example",
@@ -171,6 +171,9 @@ func (h *walkHouse) person(accounts *identity.Service, name, address string, kin
 			return err
 		}
 		person.who.Kind, person.who.Means = identity.Professional, identity.ByAppPassword
+		if kind == health.APP {
+			person.who.Kind, person.who.Means = identity.Application, identity.ByCertificate
+		}
 		if kind == health.Patient {
 			person.who.Kind, person.who.Means = identity.Patient, identity.ByWeb
 			if dossierHolder, err = h.d.Seal.CreateHolderTx(ctx, tx, seal.PurposeDossier); err != nil {
