@@ -51,6 +51,7 @@ type Queue struct {
 	db       *pg.DB
 	log      *slog.Logger
 	inserter *river.Client[pgx.Tx]
+	metrics  metrics
 }
 
 // New returns the queue. It starts nothing.
@@ -64,7 +65,7 @@ func New(db *pg.DB, log *slog.Logger) *Queue {
 	if err != nil {
 		panic("job.New: " + err.Error()) // the configuration is constant
 	}
-	return &Queue{db: db, log: log, inserter: inserter}
+	return &Queue{db: db, log: log, inserter: inserter, metrics: newMetrics()}
 }
 
 // EnqueueTx writes a job in tx: it runs if and only if tx commits, within some ten

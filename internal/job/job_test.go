@@ -6,10 +6,15 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"pli/fault"
 	"pli/internal/pg"
@@ -225,6 +230,12 @@ func TestParkedJobsAreKeptCountedAndRetried(t *testing.T) {
 		return n
 	}
 	waitFor(t, "parked", func() bool { return parked() == 1 })
+	reg := prometheus.NewRegistry()
+	q.Register(reg)
+	if text := metricsText(t, reg); !strings.Contains(text, `pli_job_runs_total{kind="test.carry",outcome="parked"} 1`) ||
+		!strings.Contains(text, "pli_job_parked 1") {
+		t.Errorf("metrics: %s", text)
+	}
 	if n := count(t, db, `errors[1]::text LIKE '%test.Carry: corrupt [no-letter]%'`); n != 1 {
 		t.Fatal("the cause is not kept")
 	}
@@ -237,6 +248,13 @@ func TestParkedJobsAreKeptCountedAndRetried(t *testing.T) {
 	if n := next(t, ran); n != 7 || parked() != 0 {
 		t.Fatalf("ran %d, parked %d", n, parked())
 	}
+}
+
+func metricsText(t *testing.T, reg *prometheus.Registry) string {
+	t.Helper()
+	w := httptest.NewRecorder()
+	promhttp.HandlerFor(reg, promhttp.HandlerOpts{}).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	return w.Body.String()
 }
 
 func TestUniqueAndLater(t *testing.T) {
@@ -418,6 +436,74 @@ func TestStatements(t *testing.T) {
 	for _, sql := range []string{sqlParked, sqlRetryParked, sqlHold, sqlGiveBack, sqlMine, sqlGiveBackOne} {
 		if _, err := conn.Conn().Prepare(t.Context(), "", sql); err != nil {
 			t.Errorf("%s: %v", sql, err)
+		}
+	}
+}
+
+func TestWorkGoesOnAfterTheDatabaseDroppedEveryConnection(t *testing.T) {
+	t.Parallel()
+	db := pgtest.DB(t)
+	q := newQueue(t, db, io.Discard)
+	ran := make(chan int, 100)
+	began, finish := make(chan bool, 10), make(chan bool)
+	w := NewWorkers()
+	Handle(w, time.Minute, func(_ context.Context, a carry) error { ran <- a.Letter; return nil })
+	Handle(w, time.Minute, func(context.Context, other) error { began <- true; <-finish; return nil })
+	start(t, q, w)
+	enqueue(t, q, db, carry{1})
+	next(t, ran)
+	enqueue(t, q, db, other{1})
+	next(t, began)
+	for range 2 {
+		_, err := db.Exec(t.Context(), `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+			WHERE datname = current_database() AND pid <> pg_backend_pid()`)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(finish)
+	waitFor(t, "a job enqueued afterwards is run", func() bool {
+		err := db.InTx(t.Context(), func(ctx context.Context, tx *pg.Tx) error { return q.EnqueueTx(ctx, tx, carry{2}) })
+		if err != nil {
+			return false
+		}
+		return next(t, ran) == 2
+	})
+	waitFor(t, "the job in hand is written down as done, once", func() bool {
+		return count(t, db, `kind = 'test.other' AND state = 'completed' AND attempt = 1`) == 1
+	})
+}
+
+// From commit to the handler, and what an insert costs the transaction.
+func BenchmarkEnqueueToRun(b *testing.B) {
+	db := pgtest.DB(b)
+	q := New(db, slog.New(slog.NewJSONHandler(io.Discard, nil)))
+	ran := make(chan bool)
+	w := NewWorkers()
+	Handle(w, time.Minute, func(context.Context, carry) error { ran <- true; return nil })
+	ctx, cancel := context.WithCancel(b.Context())
+	done := make(chan error, 1)
+	go func() { done <- q.Run(ctx, w) }()
+	for b.Loop() {
+		err := db.InTx(ctx, func(ctx context.Context, tx *pg.Tx) error { return q.EnqueueTx(ctx, tx, carry{1}) })
+		if err != nil {
+			b.Fatal(err)
+		}
+		<-ran
+	}
+	cancel()
+	if err := <-done; err != nil {
+		b.Fatal(err)
+	}
+}
+
+func BenchmarkEnqueue(b *testing.B) {
+	db := pgtest.DB(b)
+	q := New(db, slog.New(slog.NewJSONHandler(io.Discard, nil)))
+	for b.Loop() {
+		err := db.InTx(b.Context(), func(ctx context.Context, tx *pg.Tx) error { return q.EnqueueTx(ctx, tx, carry{1}) })
+		if err != nil {
+			b.Fatal(err)
 		}
 	}
 }

@@ -59,8 +59,9 @@ const (
 
 // run is one process working.
 type run struct {
-	client string // its name in the job rows
-	log    *slog.Logger
+	client  string // its name in the job rows
+	log     *slog.Logger
+	metrics metrics
 
 	mu   sync.Mutex
 	hand map[int64]time.Time // jobs in hand; when they ended, for those just ended
@@ -74,7 +75,7 @@ func (q *Queue) Run(ctx context.Context, w *Workers) error {
 		<-ctx.Done()
 		return nil
 	}
-	r := &run{client: id.New().String(), log: q.log, hand: map[int64]time.Time{}}
+	r := &run{client: id.New().String(), log: q.log, metrics: q.metrics, hand: map[int64]time.Time{}}
 	client, err := river.NewClient(riverpgxv5.New(q.db.Pool()), w.config(r))
 	if err != nil {
 		return fault.Wrap(fault.Internal, op, "workers", err)
@@ -164,9 +165,10 @@ func (w *worker[T]) Work(ctx context.Context, j *river.Job[T]) error {
 	w.run.begin(j.ID)
 	defer w.run.end(j.ID)
 	err := w.call(ctx, j.Args)
+	took := time.Since(start)
 	attrs := []slog.Attr{
 		slog.String("kind", j.Kind), slog.Int64("job", j.ID), slog.Int("attempt", j.Attempt),
-		slog.Duration("took", time.Since(start)),
+		slog.Duration("took", took),
 	}
 	level, outcome, out := slog.LevelInfo, "done", error(nil)
 	var a *again
@@ -185,6 +187,8 @@ func (w *worker[T]) Work(ctx context.Context, j *river.Job[T]) error {
 		attrs = append(attrs, slog.String("error", obs.ErrorText(err)))
 	}
 	w.run.log.LogAttrs(ctx, level, "job", attrs...)
+	w.run.metrics.runs.WithLabelValues(j.Kind, outcome).Inc()
+	w.run.metrics.seconds.WithLabelValues(j.Kind).Observe(took.Seconds())
 	return out
 }
 
