@@ -2,6 +2,7 @@ package certs_test
 
 import (
 	"bytes"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -12,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -36,10 +38,40 @@ type world struct {
 	orgs *demopki.Authority
 }
 
+// made once: keys take time.
+var (
+	pattern = sync.OnceValue(func() string {
+		dir, err := os.MkdirTemp("", "pli-certs")
+		if err != nil {
+			panic(err)
+		}
+		if _, err := demopki.Write(dir, operators, time.Now().UTC().Truncate(time.Second)); err != nil {
+			panic(err)
+		}
+		return dir
+	})
+	oneKey = sync.OnceValue(func() *rsa.PrivateKey {
+		key, err := demopki.NewKey()
+		if err != nil {
+			panic(err)
+		}
+		return key
+	})
+)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	os.RemoveAll(pattern())
+	os.Exit(code)
+}
+
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{t: t, dir: t.TempDir(), now: time.Now().UTC().Truncate(time.Second)}
-	var err error
+	err := os.CopyFS(w.dir, os.DirFS(pattern()))
+	if err != nil {
+		t.Fatal(err)
+	}
 	if w.p, err = demopki.Write(w.dir, operators, w.now); err != nil {
 		t.Fatal(err)
 	}
@@ -101,10 +133,7 @@ func (w *world) cert(path string) *x509.Certificate {
 // like issues a certificate with operator A's name, changed by f.
 func (w *world) like(issuer *demopki.Authority, f func(*demopki.Profile)) *x509.Certificate {
 	w.t.Helper()
-	key, err := demopki.NewKey()
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	key := oneKey()
 	p := demopki.Profile{CN: "mx.mss-a.example", OU: "1990000001", O: "HOPITAL D'ESSAI A", NotBefore: w.now.Add(-time.Hour),
 		NotAfter: w.now.Add(time.Hour), EKU: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
 	f(&p)
@@ -268,10 +297,7 @@ func entries(domains ...string) (out []demopki.Entry) {
 // sign signs a list with a new certificate of that CN and usage.
 func (w *world) sign(es []demopki.Entry, at time.Time, cn string, eku x509.ExtKeyUsage) []byte {
 	w.t.Helper()
-	key, err := demopki.NewKey()
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	key := oneKey()
 	der, err := w.orgs.Issue(demopki.Profile{CN: cn, NotBefore: w.now.Add(-time.Hour), NotAfter: w.now.Add(100 * 24 * time.Hour),
 		EKU: []x509.ExtKeyUsage{eku}}, key)
 	if err != nil {
