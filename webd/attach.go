@@ -3,6 +3,8 @@ package webd
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"html/template"
 	"io"
@@ -38,20 +40,57 @@ type enclosure struct {
 }
 
 // filedIndex finds what the dossier already holds, by unique id.
-type filedIndex map[string]id.Document
+type filedIndex struct {
+	byID map[string]id.Document
+	kept map[int64]bool // sizes of what the person kept: only a file of such a size is worth hashing
+}
 
 func (s *Server) filed(ctx context.Context, v *visit) (filedIndex, error) {
 	docs, err := s.Record.List(ctx, v.session)
 	if err != nil {
-		return nil, err
+		return filedIndex{}, err
 	}
-	ix := filedIndex{}
+	ix := filedIndex{byID: map[string]id.Document{}, kept: map[int64]bool{}}
 	for _, d := range docs {
 		if d.UniqueID != "" {
-			ix[d.UniqueID] = d.ID
+			ix.byID[d.UniqueID] = d.ID
+			if d.ByPatient {
+				ix.kept[d.Size] = true
+			}
 		}
 	}
 	return ix, nil
+}
+
+// contentID is the unique id that the record gives to a kept file.
+func contentID(r io.Reader) (string, error) {
+	h := sha256.New()
+	if _, err := io.Copy(h, r); err != nil {
+		return "", err
+	}
+	return "urn:sha256:" + hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// keptBefore finds an ordinary file that the person kept before, by its content.
+func (s *Server) keptBefore(ctx context.Context, v *visit, it item, a message.Attachment, filed filedIndex) (id.Document, error) {
+	likely := false
+	for d := int64(-4); d <= 4; d++ { // base64 rounds the size
+		likely = likely || filed.kept[decodedSize(a.Part)+d]
+	}
+	if !likely {
+		return id.Document{}, nil
+	}
+	box, err := v.open(ctx)
+	if err != nil {
+		return id.Document{}, err
+	}
+	rc, _, err := box.Part(ctx, it.Letter, a.Path)
+	if err != nil {
+		return id.Document{}, err
+	}
+	defer rc.Close()
+	key, err := contentID(rc)
+	return filed.byID[key], err
 }
 
 // enclosures lists the cards of a letter, archives opened.
@@ -69,7 +108,11 @@ func (s *Server) enclosures(ctx context.Context, v *visit, it item, filed filedI
 		case maybeCDA(a.Part):
 			more, err = s.loneCDA(ctx, v, it, a, filed)
 		default:
-			more = []enclosure{plain(it, a)}
+			e := plain(it, a)
+			if e.Keeps && !it.Sent {
+				e.Filed, err = s.keptBefore(ctx, v, it, a, filed)
+			}
+			more = []enclosure{e}
 		}
 		if err != nil {
 			return nil, err
@@ -208,7 +251,7 @@ func (s *Server) archive(ctx context.Context, v *visit, it item, a message.Attac
 		}
 		c.Opens = c.Kind != "other" && c.Kind != "keep"
 		c.Keeps = c.Kind != "other"
-		c.Filed = filed[e.UniqueID]
+		c.Filed = filed.byID[e.UniqueID]
 		es = append(es, c)
 	}
 	return append(es, origin), nil
@@ -253,7 +296,7 @@ func (s *Server) loneCDA(ctx context.Context, v *visit, it item, a message.Attac
 		return []enclosure{plain(it, a)}, nil //nolint:nilerr // an ordinary XML file
 	}
 	e := enclosure{Base: base(it, a, 0), Title: d.Title, Type: d.Type.Label, Kind: "cda", At: d.Created.At, Size: sp.Size(),
-		Opens: true, Keeps: true, Filed: filed[d.ID.String()]}
+		Opens: true, Keeps: true, Filed: filed.byID[d.ID.String()]}
 	if e.Title == "" {
 		e.Title = fileTitle(a.Part)
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
@@ -208,4 +209,17 @@ func (tb *tab) clean() {
 		tb.Errorf("a request left for %s", u)
 	}
 	tb.problems, tb.outside = nil, nil
+}
+
+// theme sets the reader's preference.
+func (tb *tab) theme(dark bool) {
+	tb.Helper()
+	v := "light"
+	if dark {
+		v = "dark"
+	}
+	if _, err := chromedp.Call(tb.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: v}}}); err != nil {
+		tb.Fatal(err)
+	}
 }

@@ -226,7 +226,11 @@ func (r fakeRecord) Keep(_ context.Context, _ Session, f File) (id.Document, err
 			return d.ID, nil
 		}
 	}
-	d := Document{ID: id.New(), Title: f.Name, Category: "others", DocumentAt: r.now, FiledAt: r.now, MediaType: f.MediaType,
+	key, err := contentID(bytes.NewReader(b))
+	if err != nil {
+		return id.Document{}, err
+	}
+	d := Document{ID: id.New(), UniqueID: key, Title: f.Name, Category: "others", DocumentAt: r.now, FiledAt: r.now, MediaType: f.MediaType,
 		Size: int64(len(b)), Version: 1, Versions: 1, State: Current, ByPatient: true}
 	r.docs = append([]heldDocument{{d, b}}, r.docs...)
 	return d.ID, nil
@@ -366,7 +370,7 @@ func (h *house) fill(p sample.Person) {
 	put(sample.Mail{From: preadmission, To: to, FromName: "CH de Valfictif – préadmission", MessageID: "p1@mss-b.example", Subject: "Votre opération du genou : documents à envoyer",
 		Text:        "Bonjour,\r\n\r\nVotre opération est prévue le 24 mars. Merci de nous envoyer votre carte de groupe sanguin et la liste de vos traitements avant le 17 mars.\r\n\r\nLe secrétariat de chirurgie\r\n",
 		Attachments: []sample.File{{Name: "Préparer mon séjour.pdf", MediaType: "application/pdf", Content: sample.PDF("Préparer mon séjour", "À jeun dès minuit.")}, {Name: "IHE_XDM.ZIP", MediaType: "application/zip", Content: []byte("PK\x03\x04 coupé")}}}, ago(2, 0), false)
-	put(sample.Mail{From: physio, To: to, FromName: "KERBRAT Paul (masseur-kinésithérapeute)", MessageID: "k1@mss-b.example", Subject: "Fin de votre rééducation",
+	put(sample.Mail{From: physio, To: to, FromName: "KERBRAT Paul", MessageID: "k1@mss-b.example", Subject: "Fin de votre rééducation",
 		Header: []string{"X-MSS-MES: FIN"}, Text: "Bonjour,\r\n\r\nVotre rééducation est terminée, bravo. Pour toute question, appelez le cabinet.\r\n"}, ago(3, 0), true)
 	h.holdHTML(to, ago(5, 0))
 	for i := range 24 {

@@ -30,9 +30,7 @@ type House struct {
 	DB        *pg.DB
 	Identity  *identity.Service
 	Directory *directory.Directory
-	Dossier   *dossier.Dossier
 	Consent   *consent.Service
-	Seal      *seal.Service
 	Mail      *mailstore.Store
 	Gate      *gate.Gate
 	Reader    *pipeline.Reader
@@ -211,27 +209,8 @@ func (s Session) viewer() pipeline.Viewer {
 	return pipeline.Viewer{Account: s.Account, BAL: s.BAL, Means: "web"}
 }
 
-// Owner opens the register: one use of the operator's key, once per visit.
 func (a houseRecord) Owner(ctx context.Context, s Session) (Owner, error) {
-	p, err := a.h.Dossier.Patient(ctx, a.h.DB, s.Patient)
-	if err != nil {
-		return Owner{}, err
-	}
-	holder, err := a.h.Seal.House(ctx, seal.PurposeRegister)
-	if err != nil {
-		return Owner{}, err
-	}
-	u, err := a.h.Seal.Unlock(ctx, holder)
-	if err != nil {
-		return Owner{}, err
-	}
-	defer u.Close()
-	plain, err := u.OpenSealed(p.TraitsSealed)
-	if err != nil {
-		return Owner{}, err
-	}
-	defer clear(plain)
-	who, err := dossier.ReadIdentity(plain)
+	who, err := a.h.Record.Owner(ctx, s.viewer())
 	if err != nil {
 		return Owner{}, err
 	}
@@ -347,20 +326,14 @@ func (a houseRecord) History(ctx context.Context, s Session, before time.Time, l
 	}
 	events := make([]Event, 0, len(lines))
 	for _, l := range lines {
-		e := Event{At: l.At, Who: l.Who, Kind: ByProfessional, Action: l.Action, What: l.What, Document: l.Doc, Title: l.Object, Ground: l.Ground, Denied: l.Denied}
-		switch {
-		case l.You:
-			e.Kind = ByPatient
-		case l.Who == houseName || l.Who == "":
-			e.Kind, e.Who = ByHouse, ""
+		e := Event{At: l.At, Who: l.Who, Kind: ActorKind(l.Kind), Action: l.Action, What: l.What, Document: l.Doc, Title: l.Title, Ground: l.Ground, Denied: l.Denied}
+		if e.Kind == ByHouse {
+			e.Who = "" // the page has its own word for the house
 		}
 		events = append(events, e)
 	}
 	return events, nil
 }
-
-// houseName is how the history calls the house's own acts (pipeline.RecordEvent).
-const houseName = "Pli"
 
 type houseExchanges struct{ h *House }
 
