@@ -78,7 +78,7 @@ func (p *Pipeline) Inbound(ctx context.Context, peer Peer, env mail.Envelope, r 
 
 func (p *Pipeline) inbound(ctx context.Context, peer Peer, env mail.Envelope, r io.Reader) (Receipt, error) {
 	env.Recipients = withoutRepeats(env.Recipients)
-	l, err := p.take(ctx, r, intake{reverse: env.ReversePath, scanner: p.d.Scanner, header: p.fromPeer(peer)})
+	l, err := p.take(ctx, r, intake{reverse: env.ReversePath, scanner: p.d.Scanner, max: p.maxSize(), header: p.fromPeer(peer)})
 	if err != nil {
 		return Receipt{}, err
 	}

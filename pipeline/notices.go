@@ -23,6 +23,9 @@ type Notice struct {
 	Key string
 }
 
+// noticeSize is what a notice may add to the message that it gives back whole, in octets.
+const noticeSize = 1 << 20
+
 // Notice deposits a notice with a BAL of ours, or queues it for another operator. It is
 // not scanned again: what it quotes was. A full BAL takes it all the same.
 //
@@ -35,7 +38,7 @@ func (p *Pipeline) notice(ctx context.Context, n Notice) error {
 	if n.To.IsZero() { // nobody is told about what nobody sent (RFC 5321 §6.1)
 		return nil
 	}
-	l, err := p.take(ctx, n.Body, intake{reverse: n.From, scanner: clamav.None{}, header: asItIs})
+	l, err := p.take(ctx, n.Body, intake{reverse: n.From, scanner: clamav.None{}, max: p.maxSize() + noticeSize, header: asItIs})
 	if err != nil {
 		return err
 	}
@@ -158,7 +161,7 @@ func (p *Pipeline) planSuccess(ctx context.Context, pl *plan, l *letter, env mai
 	if err != nil {
 		return err
 	}
-	report, err := p.take(ctx, body, intake{scanner: clamav.None{}, header: asItIs})
+	report, err := p.take(ctx, body, intake{scanner: clamav.None{}, max: p.maxSize() + noticeSize, header: asItIs})
 	if err != nil {
 		return err
 	}

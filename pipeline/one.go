@@ -41,6 +41,7 @@ func (l *letter) close() { l.key.Clear() }
 type intake struct {
 	reverse mail.Address
 	scanner clamav.Scanner
+	max     int64 // octets
 	// header checks the header block as it came in, and returns the block to keep.
 	header func(letter id.Letter, at time.Time, raw []byte) ([]byte, error)
 }
@@ -56,7 +57,7 @@ const maxHeader = 1 << 20
 // of in.header, of r and of the blob store.
 func (p *Pipeline) take(ctx context.Context, r io.Reader, in intake) (*letter, error) {
 	l := &letter{id: id.New(), at: p.now().UTC().Truncate(time.Microsecond), reverse: in.reverse}
-	br := bufio.NewReaderSize(&wire{r: r, max: p.maxSize()}, 32<<10)
+	br := bufio.NewReaderSize(&wire{r: r, max: in.max}, 32<<10)
 	raw, err := message.ReadHeader(br, maxHeader)
 	if err != nil {
 		return nil, err

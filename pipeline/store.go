@@ -52,7 +52,7 @@ func (p *Pipeline) store(ctx context.Context, req StoreRequest, r io.Reader) (ma
 			return raw, err
 		}
 	}
-	l, err := p.take(ctx, r, intake{scanner: p.d.Scanner, header: header})
+	l, err := p.take(ctx, r, intake{scanner: p.d.Scanner, max: p.maxSize(), header: header})
 	if asFiled(err, &filed) {
 		_, err := io.Copy(io.Discard, io.LimitReader(r, p.maxSize()))
 		return filed.place, err

@@ -61,7 +61,7 @@ func (p *Pipeline) submit(ctx context.Context, who identity.SignIn, env mail.Env
 		protocol = "HTTPS"
 	}
 	l, err := p.take(ctx, r, intake{
-		reverse: env.ReversePath, scanner: p.d.Scanner,
+		reverse: env.ReversePath, scanner: p.d.Scanner, max: p.maxSize(),
 		header: p.fromSender(protocol, func(a mail.Address) bool { return p.owns(ctx, sender, env.ReversePath, a) }),
 	})
 	if err != nil {

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	gomail "github.com/emersion/go-message/mail"
-	"github.com/emersion/go-message/textproto"
 
 	"pli/mail"
 )
@@ -58,9 +57,6 @@ func (f *Fields) Count(name string) int { return len(f.h.Values(name)) }
 
 // Text is the first field of that name, its encoded words decoded (RFC 2047).
 func (f *Fields) Text(name string) string { return decodeWords(f.Get(name)) }
-
-// Header lends the fields in their order, as the parsing library holds them.
-func (f *Fields) Header() textproto.Header { return f.h.Header.Header }
 
 // Subject is decoded and as written, XDM/1.0/DDM+ included (see HumanSubject).
 func (f *Fields) Subject() string { return f.Text("Subject") }
