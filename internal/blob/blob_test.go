@@ -169,3 +169,28 @@ func TestS3Errors(t *testing.T) {
 		}
 	}
 }
+
+// One letter of 5 KB to disk. TMPDIR says which disk.
+func BenchmarkFiles5KB(b *testing.B) {
+	f, err := blob.OpenFiles(b.TempDir())
+	if err != nil {
+		b.Fatal(err)
+	}
+	body := make([]byte, 5000)
+	b.SetParallelism(10)
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			w, err := f.Create(b.Context(), id.New())
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			if _, err := w.Write(body); err != nil {
+				b.Error(err)
+			}
+			if err := w.Commit(); err != nil {
+				b.Error(err)
+			}
+		}
+	})
+}
