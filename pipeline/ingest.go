@@ -96,8 +96,8 @@ type outcome struct {
 }
 
 // Ingest is the handler of IngestJob. It may run any number of times: what was filed is
-// found filed, what was refused is refused alike, and the state of the job ends once.
-// Only the MDN may go out a second time, if the process dies right after it.
+// found filed, what was refused is refused alike, and the state of the job ends once. An
+// MDN to another operator may go out a second time, if the process dies right after it.
 //
 // Errors: anything that may pass comes out and the job runs again; a letter that does
 // not open is parked.
@@ -129,7 +129,7 @@ func (g *Ingester) Ingest(ctx context.Context, j IngestJob) error {
 	err = g.d.DB.InTx(ctx, func(ctx context.Context, tx *pg.Tx) error {
 		return g.d.Dossier.FinishIngestionTx(ctx, tx, j.Letter, j.BAL, filed, refused, g.d.Now())
 	})
-	g.d.Log.Info("ingest", "letter", j.Letter, "bal", j.BAL, "filed", filed, "refused", refused, "code", int(worst(outcomes).code),
+	g.d.Log.Info("ingest", "letter", j.Letter.String(), "bal", int64(j.BAL), "filed", filed, "refused", refused, "code", int(worst(outcomes).code),
 		"cause", worst(outcomes).cause, "took", g.d.Now().Sub(started))
 	return err
 }
@@ -281,7 +281,13 @@ func (g *Ingester) answer(ctx context.Context, l *openLetter, os []outcome) erro
 	if err != nil {
 		return err
 	}
-	return g.d.Notices.Notice(ctx, Notice{To: l.reverse, Body: body})
+	err = g.d.Notices.Notice(ctx, Notice{To: l.reverse, Body: body, Key: "mdn|" + l.in.Letter.String() + "|" + fmt.Sprint(int64(l.in.BAL))})
+	switch fault.KindOf(err) {
+	case fault.NotFound, fault.Withheld, fault.Closed, fault.Forbidden, fault.Untrusted, fault.InvalidContent:
+		g.d.Log.Info("MDN without a reader", "letter", l.in.Letter.String(), "code", fault.CodeOf(err))
+		return nil
+	}
+	return err
 }
 
 // address is that of a BAL; a patient's is made from the register.

@@ -198,7 +198,7 @@ func (g *Ingester) identify(ctx context.Context, l *openLetter, r *report) error
 		return nil
 	}
 	if !valid {
-		g.d.Log.Warn("INS key is wrong", "letter", l.in.Letter, "class", r.ins.Class)
+		g.d.Log.Warn("INS key is wrong", "letter", l.in.Letter.String(), "class", r.ins.Class)
 	}
 	p, err := g.d.Dossier.PatientByINS(ctx, g.d.DB, g.d.Keys.Key("ins", string(r.ins.Class), r.ins.Number.Reveal()))
 	if fault.Is(err, fault.NotFound) {

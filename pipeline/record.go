@@ -187,7 +187,7 @@ func (r *Record) metas(ctx context.Context, u *seal.Unlocked, docs []dossier.Doc
 			m, err = dossier.ReadMeta(plain)
 		}
 		if err != nil {
-			r.d.Log.Error("meta does not open", "document", d.ID, "cause", err)
+			r.d.Log.Error("meta does not open", "document", d.ID.String(), "cause", err)
 			continue
 		}
 		if d.View == nil {
