@@ -1,7 +1,9 @@
 package imapd
 
 import (
+	"bytes"
 	"context"
+	"iter"
 	netmail "net/mail"
 	"slices"
 	"strings"
@@ -329,16 +331,41 @@ func sentAt(f *message.Fields) time.Time {
 // hasField tells whether a field of that name holds the words, as a reader sees it:
 // decoded, without regard to letter case or accents.
 func (x *candidate) hasField(name, words string) bool {
-	if !x.fields.Has(name) {
-		return false
-	}
 	needle := fold(words)
-	h := x.fields.Header()
-	for fs := h.FieldsByKey(name); fs.Next(); {
-		one := message.ParseFields([]byte("X: " + fs.Value() + "\r\n\r\n"))
-		if needle == "" || strings.Contains(fold(one.Text("X")), needle) {
+	for f, value := range fieldsOf(x.out.Header) {
+		if strings.EqualFold(f, name) && (needle == "" || strings.Contains(fold(value), needle)) {
 			return true
 		}
 	}
 	return false
+}
+
+// fieldsOf gives the fields of a raw header block, unfolded and decoded.
+func fieldsOf(raw []byte) iter.Seq2[string, string] {
+	return func(yield func(name, value string) bool) {
+		for len(raw) > 0 {
+			end := fieldEnd(raw)
+			one := raw[:end]
+			raw = raw[end:]
+			name, _, ok := bytes.Cut(one, []byte(":"))
+			if !ok {
+				continue
+			}
+			key := strings.TrimSpace(string(name))
+			if !yield(key, message.ParseFields(one).Text(key)) {
+				return
+			}
+		}
+	}
+}
+
+// fieldEnd finds where the first field ends: at a line that does not begin with a
+// space.
+func fieldEnd(raw []byte) int {
+	for i := 0; i < len(raw); i++ {
+		if raw[i] == '\n' && (i+1 == len(raw) || raw[i+1] != ' ' && raw[i+1] != '\t') {
+			return i + 1
+		}
+	}
+	return len(raw)
 }

@@ -72,10 +72,8 @@ func (x *candidate) inHeader(needle string) verdict {
 	if x.fields == nil {
 		return unknown
 	}
-	h := x.fields.Header()
-	for fs := h.Fields(); fs.Next(); {
-		one := message.ParseFields([]byte("X: " + fs.Value() + "\r\n\r\n"))
-		if strings.Contains(fold(fs.Key()+": "+one.Text("X")), needle) {
+	for name, value := range fieldsOf(x.out.Header) {
+		if strings.Contains(fold(name+": "+value), needle) {
 			return yes
 		}
 	}

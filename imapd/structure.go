@@ -22,8 +22,10 @@ func envelope(f *message.Fields) *imap.Envelope {
 	return e
 }
 
+// addresses is nil when there is none: the sender and where to reply are then taken
+// from From.
 func addresses(ps []message.Person) []imap.Address {
-	out := make([]imap.Address, 0, len(ps))
+	var out []imap.Address
 	for _, p := range ps {
 		at := strings.LastIndexByte(p.Address, '@')
 		if at < 0 {
