@@ -35,7 +35,7 @@ func (h *House) imapDoors() ([]door, error) {
 // webDoors is the one by which people come in.
 func (h *House) webDoors() ([]door, error) {
 	cfg := h.Config
-	rooms := &webd.House{DB: h.DB, Identity: h.Identity, Directory: h.Directory, Dossier: h.Dossier, Consent: h.Consent, Seal: h.Seal,
+	rooms := &webd.House{DB: h.DB, Identity: h.Identity, Directory: h.Directory, Consent: h.Consent,
 		Mail: h.Mail, Gate: h.Gate, Reader: h.Reader, Pipeline: h.Pipeline, Record: h.Record, SpoolDir: cfg.Blobs.SpoolDir,
 		Hostname: cfg.Operator.Hostname, Log: h.log, Now: h.now}
 	deps := rooms.Deps(webd.Config{Operator: cfg.Operator.Name, Contact: cfg.Operator.Contact, TLS: h.Trust.Web()})
