@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"pli/audit"
 	"pli/codec/cda"
@@ -105,13 +106,24 @@ func onePatient(a *xdm.Archive) error {
 	return nil
 }
 
-// partOfLot reports whether an entry is the lot's own signature or style sheet
-// (dmp.md §3.5 rule 5): no document, and no failing either.
-func partOfLot(e *xdm.Entry) bool { return e.Type.Code == "E1762" || e.Type.Code == "FEUILLE-DE-STYLE" }
+// beside reports whether an entry only goes with the documents: the lot's signature or
+// style sheet (dmp.md §3.5 rule 5), or a PDF for human eyes (§4.2). It is no document to
+// file, and no failing either as long as there is one.
+func beside(e *xdm.Entry) bool {
+	if e.Type.Code == "E1762" || e.Type.Code == "FEUILLE-DE-STYLE" {
+		return true
+	}
+	media, _, _ := strings.Cut(strings.ToLower(e.MimeType), ";")
+	switch strings.TrimSpace(media) {
+	case "", "text/xml", "application/xml", "application/xslt+xml", "application/hl7-v3+xml", "text/xsl":
+		return false
+	}
+	return true
+}
 
 // entry reads one document of an archive and files it, or says why not.
 func (g *Ingester) entry(ctx context.Context, l *openLetter, where string, a *xdm.Archive, e *xdm.Entry) (outcome, error) {
-	if partOfLot(e) {
+	if beside(e) {
 		return outcome{skipped: true}, nil
 	}
 	r, err := g.read(a, e)

@@ -170,7 +170,9 @@ func TestReportIsFiled(t *testing.T) {
 	c := sample.Report(aline)
 	it := sample.ItemOf(c)
 	it.Visible = []string{"MASQUE_PS"}
-	in := h.deliver(sample.Archive{Items: []sample.Item{it}}.Bytes(), c)
+	copied := it // a PDF for human eyes in the archive is no failing
+	copied.Content, copied.MimeType, copied.Name, copied.UniqueID = sample.PDF("x"), "application/pdf", "DOC0002.PDF", "2.25.5"
+	in := h.deliver(sample.Archive{Items: []sample.Item{it, copied}}.Bytes(), c)
 	if !in.Done || in.Filed != 1 || in.Refused != 0 || in.Packet != nil || in.ReversePath != nil {
 		t.Fatalf("the job ended with %+v; %v", in, h.quarantined())
 	}
@@ -329,6 +331,7 @@ func TestRefusals(t *testing.T) {
 		{"bad hash", "906 hash-mismatch", report(same), archive(report(same), func(i *sample.Item) { i.BadHash = true }), nil},
 		{"missing file", "906 missing-file", report(same), archive(report(same), func(i *sample.Item) { i.Missing = true }), nil},
 		{"no CDA", "906 xml", report(same), archive(report(same), func(i *sample.Item) { i.Content = []byte("%PDF-1.4") }), nil},
+		{"only a PDF", "906 no-document", report(same), archive(report(same), func(i *sample.Item) { i.Content, i.MimeType = []byte("%PDF-1.4"), "application/pdf" }), nil},
 		{"not a zip", "906 not-zip", report(same), []byte("PK and no more"), nil},
 		{"unsafe name", "906 unsafe-name", report(same), sample.Archive{Items: []sample.Item{sample.ItemOf(report(same))},
 			Extra: []sample.ZipEntry{{Name: "../../etc/x"}}}.Bytes(), nil},
@@ -622,7 +625,7 @@ func TestSharedArchivesEndAsExpected(t *testing.T) {
 	for _, c := range []struct{ file, want string }{
 		{"constructed/IHE_XDM_bad-hash.zip", "906 hash-mismatch"},
 		{"constructed/IHE_XDM_ins-mismatch.zip", "904 metadata-patient-differs"},
-		{"third-party/direct-ri-xdm.zip", "906 xml"},
+		{"third-party/direct-ri-xdm.zip", "906 no-document"},
 		{"constructed/IHE_XDM_valid.zip", ""},
 	} {
 		b, err := os.ReadFile(filepath.Join(dir, c.file))
