@@ -147,26 +147,32 @@ func (w *wire) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// ours are the library's fixed refusals and what we say instead.
+var ours = []struct {
+	prefix, code string
+	text         fault.Text
+}{
+	{"552 5.3.4 Max message", "552 5.3.4", fault.TooLarge.Text()},
+	{"452 4.5.3 Maximum", "452 4.5.3", textRcpts},
+	{"421 4.4.2 Idle", "421 4.4.2", textIdle},
+	{"500 5.4.0 Too long", "500 5.5.2", fault.Invalid.Text()},
+}
+
 // own puts the library's fixed refusals in the house's words.
 func (w *wire) own(b []byte) []byte {
-	for prefix, as := range map[string]struct {
-		code string
-		text fault.Text
-	}{
-		"552 5.3.4 Max message": {"552 5.3.4", fault.TooLarge.Text()},
-		"452 4.5.3 Maximum":     {"452 4.5.3", textRcpts},
-		"421 4.4.2 Idle":        {"421 4.4.2", textIdle},
-		"500 5.4.0 Too long":    {"500 5.5.2", fault.Invalid.Text()},
-	} {
-		if !bytes.HasPrefix(b, []byte(prefix)) {
+	if len(b) == 0 || b[0] < '4' {
+		return b
+	}
+	for _, o := range ours {
+		if !bytes.HasPrefix(b, []byte(o.prefix)) {
 			continue
 		}
-		if as.code == "421 4.4.2" && w.door.stopping.Load() {
-			as.code, as.text = "421 4.3.2", textStopping
-		} else if as.code == "421 4.4.2" && w.cut.Load() {
-			as.code, as.text = "421 4.7.0", fault.RateLimited.Text()
+		if o.code == "421 4.4.2" && w.door.stopping.Load() {
+			o.code, o.text = "421 4.3.2", textStopping
+		} else if o.code == "421 4.4.2" && w.cut.Load() {
+			o.code, o.text = "421 4.7.0", fault.RateLimited.Text()
 		}
-		return fmt.Appendf(nil, "%s %s\r\n", as.code, line(as.text, "", false))
+		return fmt.Appendf(nil, "%s %s\r\n", o.code, line(o.text, "", false))
 	}
 	return b
 }
