@@ -44,6 +44,8 @@ func (h *House) corridors() error {
 	h.Ingester = pipeline.NewIngester(pipeline.IngestDeps{DB: h.DB, Seal: h.Seal, Blobs: h.Blobs, Keys: h.Index, Dossier: h.Dossier,
 		Boxes: h.Directory, Gate: h.Gate, Audit: h.Audit, Notices: h.Pipeline, Class: class, Hostname: cfg.Operator.Hostname,
 		SpoolDir: cfg.Blobs.SpoolDir, Now: h.now, Log: h.log})
+	h.Record = pipeline.NewRecord(pipeline.RecordDeps{DB: h.DB, Seal: h.Seal, Blobs: h.Blobs, Keys: h.Index, Dossier: h.Dossier, Boxes: h.Directory,
+		Accounts: h.Identity, Gate: h.Gate, Audit: h.Audit, SpoolDir: cfg.Blobs.SpoolDir, Now: h.now, Log: h.log})
 	return nil
 }
 
