@@ -56,10 +56,8 @@ func face(mode Mode, at stage, err error) (fault.SMTPReply, fault.Text) {
 		return fault.SMTPReply{Code: 421, Enhanced: [3]int{4, 3, 2}}, textStopping
 	case strings.HasPrefix(code, "peer-") && kind == fault.Untrusted:
 		return fault.SMTPReply{Code: 550, Enhanced: [3]int{5, 7, 1}}, fault.Text{FR: "Certificat opérateur refusé.", EN: "Operator certificate refused."}
-	case strings.HasPrefix(code, "white-list-"), code == "revocation-unusable", strings.HasPrefix(code, "scan"):
-		if kind == fault.Unavailable {
-			return fault.SMTPReply{Code: 451, Enhanced: [3]int{4, 7, 1}}, text
-		}
+	case kind == fault.Unavailable && aboutTrust(err, code):
+		return fault.SMTPReply{Code: 451, Enhanced: [3]int{4, 7, 1}}, text
 	case code == codeNonASCII:
 		return fault.SMTPReply{Code: 553, Enhanced: [3]int{5, 6, 7}}, text
 	case kind == fault.Untrusted && mode == Submission && at == atRcpt:
@@ -70,6 +68,25 @@ func face(mode Mode, at stage, err error) (fault.SMTPReply, fault.Text) {
 		return fault.SMTPReply{Code: 454, Enhanced: [3]int{4, 7, 0}}, text
 	}
 	return kind.SMTP(), text
+}
+
+// aboutTrust reports whether what is unavailable is a check: the white list, revocation
+// lists, or the malware scanner (mssante.md §12.2: 451 4.7.1).
+func aboutTrust(err error, code string) bool {
+	if strings.HasPrefix(code, "white-list-") || code == "revocation-unusable" {
+		return true
+	}
+	for err != nil {
+		var f *fault.Error
+		if !errors.As(err, &f) {
+			return false
+		}
+		if f.Op == "clamav" || strings.HasPrefix(f.Op, "clamav.") {
+			return true
+		}
+		err = f.Err
+	}
+	return false
 }
 
 // permanentAuth tells the kinds that AUTH answers with their own code (RFC 4954 §6);
