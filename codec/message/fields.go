@@ -84,20 +84,33 @@ func (f *Fields) MessageID() string {
 func (f *Fields) InReplyTo() []string  { return f.ids("In-Reply-To") }
 func (f *Fields) References() []string { return f.ids("References") }
 
+// ids reads what stands between angle brackets, or the words of a field that has none.
+// The library's own reader takes quadratic time on nested comments.
 func (f *Fields) ids(name string) []string {
 	v := f.Get(name)
-	if v == "" {
-		return nil
-	}
-	if ids, err := f.h.MsgIDList(name); err == nil {
-		return ids
-	}
 	var ids []string
-	for _, word := range strings.FieldsFunc(v, func(r rune) bool { return strings.ContainsRune("<> \t,", r) }) {
-		ids = append(ids, word)
+	for rest := v; ; {
+		_, after, ok := strings.Cut(rest, "<")
+		if !ok {
+			break
+		}
+		id, after, ok := strings.Cut(after, ">")
+		if !ok {
+			break
+		}
+		if id = strings.Join(strings.Fields(id), ""); id != "" {
+			ids = append(ids, id)
+		}
+		rest = after
 	}
-	return ids
+	if ids == nil {
+		ids = strings.FieldsFunc(v, func(r rune) bool { return strings.ContainsRune("<> \t,", r) })
+	}
+	return ids[:min(len(ids), maxIDs)]
 }
+
+// maxIDs bounds what a References field may make us keep.
+const maxIDs = 1000
 
 // The people of a message.
 func (f *Fields) From() []Person    { return f.People("From") }
@@ -171,6 +184,9 @@ func parsePeople(v string) []Person {
 	}
 	var ps []Person
 	for _, one := range splitOutside(v, ',') {
+		if len(ps) == maxPeople {
+			break
+		}
 		if one = strings.TrimSpace(one); one != "" {
 			ps = append(ps, loosePerson(one))
 		}

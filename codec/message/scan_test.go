@@ -279,6 +279,25 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// TestHostileFields reads fields that fill a whole header with what makes naive parsers
+// quadratic; such a parser would take minutes.
+func TestHostileFields(t *testing.T) {
+	for _, u := range []string{"(", "a,", "<", "\"", "=?utf-8?q?a?= ", "=?", "a@b.c <", ":;", "\\", "<>", "<a>", "a.", "()", ";a=b", ";a*0=b"} {
+		s := strings.Repeat(u, (1<<19)/len(u))
+		for _, name := range []string{"From", "References", "Content-Type", "Content-Disposition"} {
+			o, err := Scan(strings.NewReader(name+": text/plain; "+s+"\r\n\r\n"), Limits{})
+			if err != nil {
+				t.Fatalf("%s of %q: %v", name, u, err)
+			}
+			f := o.Fields()
+			if len(f.From()) > maxPeople || len(f.References()) > maxIDs {
+				t.Errorf("%s of %q: too much is kept", name, u)
+			}
+			o.HasXDM()
+		}
+	}
+}
+
 // endless is a message body that never holds a line break.
 type endless struct{ left int }
 
