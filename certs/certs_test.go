@@ -2,6 +2,7 @@ package certs_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
@@ -609,4 +610,26 @@ func TestClientsAreToldWhichAuthoritiesCount(t *testing.T) {
 	if !slices.ContainsFunc(asked, func(b []byte) bool { return bytes.Equal(b, w.orgs.Cert.RawSubject) }) {
 		t.Errorf("%d authorities named, ours not among them", len(asked))
 	}
+}
+
+func TestWatchSeesAChange(t *testing.T) {
+	w := newWorld(t)
+	tr := w.open(w.config("a"))
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	watched := make(chan struct{})
+	go func() { tr.Watch(ctx, 5*time.Millisecond); close(watched) }()
+	es := entries("mss-a.example", "patient.mss-a.example", "mss-b.example", "neuf.example")
+	w.write(w.p.WhiteList, w.sign(es, w.now.Add(time.Minute), demopki.Signer, x509.ExtKeyUsageEmailProtection))
+	for !tr.Trusted("neuf.example") && ctx.Err() == nil {
+		time.Sleep(5 * time.Millisecond)
+	}
+	if !tr.Trusted("neuf.example") || tr.MayRelay("neuf.example") != nil {
+		t.Error("the new list was not taken up")
+	}
+	if err := tr.MayRelay("dehors.example"); !fault.Is(err, fault.Untrusted) {
+		t.Errorf("MayRelay of a stranger: %v", err)
+	}
+	cancel()
+	<-watched
 }

@@ -552,6 +552,35 @@ func TestNothingGoesOutWithoutProof(t *testing.T) {
 	}
 }
 
+func TestPeerThatTakesSoManyAtATime(t *testing.T) {
+	p := newPeer(t, "b", func(s *smtp.Server) { s.MaxRecipients = 2 })
+	h := newHouse(t, map[string]string{"mss-b.example": p.addr})
+	var rcpts []ItemRecipient
+	for i := range 5 {
+		rcpts = append(rcpts, to(fmt.Sprintf("r%d@mss-b.example", i)))
+	}
+	n := h.send("mss-b.example", "k.haddad@mss-a.example", rcpts...)
+	for range 2 { // no pause: the rest is due at once
+		if h.run(n) {
+			t.Fatal("done too early")
+		}
+	}
+	if !h.run(n) || len(p.got()) != 3 || len(p.rcpts) != 5 {
+		t.Errorf("%d letters for %d recipients", len(p.got()), len(p.rcpts))
+	}
+}
+
+func TestHeaderBeyondASCIIAsksForSMTPUTF8(t *testing.T) {
+	for content, want := range map[string]bool{"Subject: \u00e9\r\n\r\nx\r\n": true, "Subject: e\r\n\r\n\u00e9\r\n": false} {
+		p := newPeer(t, "b", nil)
+		h := newHouse(t, map[string]string{"mss-b.example": p.addr})
+		h.letters.content = content
+		if !h.run(h.send("mss-b.example", "k.haddad@mss-a.example", to("a@mss-b.example"))) || p.froms[0].UTF8 != want {
+			t.Errorf("%q: SMTPUTF8 %v", content, p.froms[0].UTF8)
+		}
+	}
+}
+
 func TestWhereItCannotGo(t *testing.T) {
 	db := pgtest.DB(t)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
