@@ -72,10 +72,11 @@ func (a houseSignIn) Session(ctx context.Context, token string) (Session, error)
 	if err != nil {
 		return Session{}, err
 	}
-	if s.Kind != identity.Patient || s.Patient == 0 || s.BAL == 0 {
+	full := s.Level == identity.LevelTwoFactor // only then does identity tell the dossier
+	if s.Kind != identity.Patient || s.BAL == 0 || full && s.Patient == 0 {
 		return Session{}, fault.New(fault.Unauthenticated, "webd.Session", "not-a-patient")
 	}
-	return Session{Account: s.Account, Patient: s.Patient, BAL: s.BAL, Full: s.Level == identity.LevelTwoFactor, ExpiresAt: s.ExpiresAt}, nil
+	return Session{Account: s.Account, Patient: s.Patient, BAL: s.BAL, Full: full, ExpiresAt: s.ExpiresAt}, nil
 }
 
 func (a houseSignIn) End(ctx context.Context, token string) error {
