@@ -360,7 +360,7 @@ func TestRedaction(t *testing.T) {
 
 func TestStatements(t *testing.T) {
 	db := pgtest.DB(t)
-	for i, sql := range []string{insertPatient, patientByINS, patientByID, patientByBAL, patientByAccount, patientFacts, patientOf, linkPatient, setPatientState,
+	for i, sql := range []string{insertPatient, patientByINS, patientByID, patientByBAL, patientByAccount, patientFacts, patientOf, setPatientState,
 		documentFacts, heldDocuments, lockPatient, insertDocument, deprecateDocuments, unflagDocument, deleteDocument, markSeen, listDocuments, getDocument, keepViews,
 		insertIngestion, getIngestion, finishIngestion, insertQuarantine, listQuarantine} {
 		if _, err := db.Exec(t.Context(), fmt.Sprintf("PREPARE s%d AS %s", i, sql)); err != nil {

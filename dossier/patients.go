@@ -82,15 +82,6 @@ func (d *Dossier) PatientOf(ctx context.Context, q pg.Querier, a id.Account) (id
 	return p, pg.Error("dossier.PatientOf", err)
 }
 
-const linkPatient = `
-UPDATE patient SET bal_id = nullif($2::bigint, 0), account_id = nullif($3::bigint, 0) WHERE id = $1`
-
-// LinkTx ties a dossier to its holder's BAL and account; 0 is none.
-func (d *Dossier) LinkTx(ctx context.Context, tx *pg.Tx, p id.Patient, b id.BAL, a id.Account) error {
-	_, err := tx.Exec(ctx, linkPatient, p, b, a)
-	return pg.Error("dossier.LinkTx", err)
-}
-
 const setPatientState = `UPDATE patient SET state = $2, feeding_opposed = $3, qualified = $4 WHERE id = $1`
 
 // SetStateTx opens or closes a dossier and records the opposition to its feeding

@@ -12,13 +12,6 @@ import (
 //go:embed codes.tsv
 var codesTSV string
 
-// OIDs of the systems a document type comes from (JDV_J07).
-const (
-	OIDLOINC     = "2.16.840.1.113883.6.1"
-	OIDTypeOther = "1.2.250.1.213.1.1.4.12" // TRE_A05
-	OIDClass     = "1.2.250.1.213.1.1.4.1"  // TRE_A03
-)
-
 // DocumentType is a type of document: its class is "" where ASS_X04 names none.
 type DocumentType struct{ Code, Class, Label string }
 

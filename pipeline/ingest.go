@@ -91,7 +91,6 @@ func NewIngester(d IngestDeps) *Ingester { return &Ingester{d: d} }
 type outcome struct {
 	code    health.IntegrationCode // 0: filed, held already, or withdrawn as asked
 	cause   string                 // constant words, when refused
-	fresh   bool                   // filed or withdrawn just now
 	skipped bool                   // a part of the lot that is no document
 }
 

@@ -104,7 +104,7 @@ func (g *Ingester) act(ctx context.Context, l *openLetter, r *report, q policy.Q
 	if err != nil {
 		return outcome{}, err // also a rule that denies only now: the next run finds out
 	}
-	return outcome{fresh: true}, nil
+	return outcome{}, nil
 }
 
 // newDocument fills in what the version rules need.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"pli/audit"
+	"pli/fault"
 	"pli/health"
 	"pli/internal/id"
 	"pli/policy"
@@ -137,11 +138,11 @@ func (r *Record) names(ctx context.Context, who Viewer, rows []audit.Row) (map[s
 	for a, bs := range bals {
 		for _, b := range bs {
 			box, err := r.d.Boxes.ByID(ctx, r.d.DB, b)
+			if fault.Is(err, fault.NotFound) || box.Kind == health.Patient {
+				continue // purged, or nobody's to name
+			}
 			if err != nil {
 				return nil, err
-			}
-			if box.Kind == health.Patient {
-				continue
 			}
 			names[fmt.Sprintf("account:%d", int64(a))] = box.Card().Line()
 			break

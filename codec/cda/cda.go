@@ -113,7 +113,6 @@ const (
 	OIDPerson    = "1.2.250.1.71.4.2.1"
 	OIDStructure = "1.2.250.1.71.4.2.2"
 	OIDHealthID  = "1.2.250.1.215.300.5" // N°AM
-	OIDRecord    = "1.2.250.1.213.4.1"   // custodian of a patient's own documents
 )
 
 // Organisation is a structure.
