@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // mbsync copies a whole BAL to Maildirs, and back, and returns their folder.
@@ -42,8 +43,16 @@ SyncState *
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, code := tool(t, "", "mbsync", "-c", file, "-a"); code != 0 {
-		t.Fatalf("mbsync: exit %d\n%s", code, out)
+	for try := 1; ; try++ {
+		out, code := tool(t, "", "mbsync", "-c", file, "-a")
+		if code == 0 {
+			return
+		}
+		// While things are being killed, mail programs try again; so does this one.
+		if try == 5 || !strings.Contains(out, "UNAVAILABLE") {
+			t.Fatalf("mbsync: exit %d\n%s", code, out)
+		}
+		time.Sleep(time.Second)
 	}
 }
 

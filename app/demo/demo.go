@@ -117,7 +117,7 @@ func (d *demo) run(ctx context.Context) error {
 		return err
 	}
 	defer stopJanitor()
-	s := &state{down: map[*part]bool{}, show: d.show, hide: d.hide, print: d.say}
+	s := &state{down: map[*part]bool{}, ready: d.allReady, show: d.show, hide: d.hide, print: d.say}
 	// Servers stop before the services they need.
 	under, stopUnder := context.WithCancel(context.WithoutCancel(ctx))
 	var services, servers sync.WaitGroup
@@ -136,9 +136,7 @@ func (d *demo) run(ctx context.Context) error {
 	if err := d.startServers(ctx, serving, &servers, s); err != nil {
 		return quiet(ctx, err)
 	}
-	if err := d.show(); err != nil {
-		return err
-	}
+	s.open()
 	d.welcome()
 	<-ctx.Done()
 	d.say("\nArrêt…")

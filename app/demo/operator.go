@@ -243,6 +243,18 @@ func startServer(ctx context.Context, argv []string, metrics int, logTo io.Write
 	}
 }
 
+// allReady reports whether every server says that it is ready.
+func (d *demo) allReady() bool {
+	for i := range d.ops {
+		for _, p := range d.processes(i) {
+			if ready(context.Background(), p.metrics) != nil {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 func ready(ctx context.Context, metrics int) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()

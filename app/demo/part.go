@@ -86,7 +86,9 @@ func (p *part) again(ctx context.Context, s *state) bool {
 type state struct {
 	mu     sync.Mutex
 	down   map[*part]bool
+	opened bool // everything was up once
 	closed bool
+	ready  func() bool  // asks every server: a restarted database is found again in a moment
 	show   func() error // writes demo.json
 	hide   func()       // removes it
 	print  func(format string, args ...any)
@@ -95,11 +97,20 @@ type state struct {
 func (s *state) set(p *part, up bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if up {
-		delete(s.down, p)
-	} else {
+	if !up {
 		s.down[p] = true
+		s.hide()
+		return
 	}
+	delete(s.down, p)
+	s.refresh()
+}
+
+// open shows demo.json for the first time.
+func (s *state) open() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.opened = true
 	s.refresh()
 }
 
@@ -108,13 +119,15 @@ func (s *state) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
-	s.refresh()
+	s.hide()
 }
 
 func (s *state) refresh() {
-	if s.closed || len(s.down) > 0 {
-		s.hide()
+	if !s.opened || s.closed || len(s.down) > 0 {
 		return
+	}
+	for deadline := time.Now().Add(10 * time.Second); !s.ready() && time.Now().Before(deadline); {
+		time.Sleep(20 * time.Millisecond)
 	}
 	if err := s.show(); err != nil {
 		s.print("demo.json : %v", err)
