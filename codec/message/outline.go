@@ -12,6 +12,8 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+
+	"pli/mail"
 )
 
 // Limits bound what Scan accepts. A zero field means its default.
@@ -222,6 +224,24 @@ func (o *Outline) HasXDM() bool {
 // IsReport reports whether the message is a multipart/report (RFC 6522): a DSN, an MDN.
 func (o *Outline) IsReport() bool {
 	return o.Root != nil && o.Root.Is("multipart/report")
+}
+
+// ReceiptTo is whom an MDN may be sent to without asking anybody: the one address that
+// the message asks to be told at, when it is the reverse-path it came from, and when no
+// machine wrote it. Otherwise it is zero: two servers must not answer each other for
+// ever (mssante.md §7.3; RFC 8098 §2.1).
+func (o *Outline) ReceiptTo() mail.Address {
+	f := o.Fields()
+	asked := f.DispositionNotificationTo()
+	auto := f.Get("Auto-Submitted")
+	if len(asked) != 1 || o.ReversePath == "" || o.IsReport() || auto != "" && !strings.EqualFold(auto, "no") {
+		return mail.Address{}
+	}
+	to := asked[0].Mail()
+	if to != (Person{Address: o.ReversePath}).Mail() {
+		return mail.Address{}
+	}
+	return to
 }
 
 // HumanSubject is a subject as people should read it, without XDM/1.0/DDM+ (ECO.3.1.3).

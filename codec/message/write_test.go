@@ -262,6 +262,31 @@ func TestFields(t *testing.T) {
 	}
 }
 
+func TestReceiptTo(t *testing.T) {
+	for _, c := range []struct {
+		header, reverse string
+		want            bool
+	}{
+		{"Disposition-Notification-To: Adele.Martin@mss-a.example", "adele.martin@mss-a.example", true},
+		{"Disposition-Notification-To: A <adele.martin@mss-a.example>\nAuto-Submitted: no", "adele.martin@mss-a.example", true},
+		{"Disposition-Notification-To: karim@mss-a.example", "adele.martin@mss-a.example", false},
+		{"Disposition-Notification-To: adele.martin@mss-a.example, karim@mss-a.example", "adele.martin@mss-a.example", false},
+		{"Disposition-Notification-To: adele.martin@mss-a.example", "", false},
+		{"Disposition-Notification-To: adele.martin@mss-a.example\nAuto-Submitted: auto-replied", "adele.martin@mss-a.example", false},
+		{"Disposition-Notification-To: adele.martin@mss-a.example\nContent-Type: multipart/report; boundary=b\n\n--b\n\n--b--", "adele.martin@mss-a.example", false},
+		{"Return-Path: <adele.martin@mss-a.example>", "adele.martin@mss-a.example", false},
+	} {
+		o, err := Scan(strings.NewReader(crlf(c.header+"\n\n")), Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.ReversePath = c.reverse
+		if got := o.ReceiptTo(); got.IsZero() == c.want || c.want && got != adele {
+			t.Errorf("%q from %q: %q", c.header, c.reverse, got.Reveal())
+		}
+	}
+}
+
 func TestNothingIsPrinted(t *testing.T) {
 	o, err := Scan(strings.NewReader(crlf(sample)), Limits{})
 	if err != nil {
