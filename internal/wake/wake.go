@@ -63,6 +63,7 @@ func Open(ctx context.Context, c Config, log *slog.Logger) (*Bus, error) {
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "wake.Open", "url") // the cause may quote a password
 	}
+	quiet()
 	opt.MaxRetries = -1
 	opt.DialTimeout = 2 * time.Second
 	opt.PoolSize, opt.MinIdleConns = 4, 0
@@ -73,6 +74,14 @@ func Open(ctx context.Context, c Config, log *slog.Logger) (*Bus, error) {
 	b.done.Go(func() { b.send(ctx) })
 	return b, nil
 }
+
+// quiet keeps the library from writing to standard error by its own way: the bus says
+// in the log what there is to say.
+var quiet = sync.OnceFunc(func() { redis.SetLogger(silence{}) })
+
+type silence struct{}
+
+func (silence) Printf(context.Context, string, ...any) {}
 
 // Close ends the bus and waits for its goroutines.
 func (b *Bus) Close() error {
