@@ -173,11 +173,14 @@ func (n *narrative) write(ss []Section, level int) {
 			n.write(s.Sections, level)
 			continue
 		}
-		n.title = s.Title
+		below := level
+		if s.Title != "" {
+			n.title, below = s.Title, level+1
+		}
 		n.b.WriteString("<section>")
 		n.b.WriteString(string(heading(level, s.Title)))
 		n.nodes(s.Narrative, context{})
-		n.write(s.Sections, level+1)
+		n.write(s.Sections, below)
 		n.b.WriteString("</section>\n")
 	}
 }
@@ -193,6 +196,22 @@ func (n *narrative) nodes(nodes []Node, c context) {
 
 func (n *narrative) text(s string) { n.b.WriteString(template.HTMLEscapeString(s)) }
 
+// run writes text of the narrative, where any white space counts as one space.
+func (n *narrative) run(s string) {
+	words := strings.FieldsFunc(s, func(r rune) bool { return r == ' ' || r == '\t' || r == '\r' || r == '\n' })
+	if len(words) == 0 {
+		n.b.WriteByte(' ')
+		return
+	}
+	if strings.TrimLeft(s, " \t\r\n") != s {
+		n.b.WriteByte(' ')
+	}
+	n.text(strings.Join(words, " "))
+	if strings.TrimRight(s, " \t\r\n") != s {
+		n.b.WriteByte(' ')
+	}
+}
+
 // tags maps narrative elements to HTML ones (CDA R2 narrative block).
 var tags = map[string]string{
 	"paragraph": "p", "content": "span", "span": "span", "p": "p", "item": "li", "sub": "sub", "sup": "sup",
@@ -203,7 +222,7 @@ var tags = map[string]string{
 func (n *narrative) node(e Node, c context) {
 	switch e.Name {
 	case "":
-		n.text(e.Text)
+		n.run(e.Text)
 		return
 	case "br":
 		n.b.WriteString("<br>")
