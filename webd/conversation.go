@@ -22,6 +22,7 @@ const textSize = 256 << 10
 type conversationPage struct {
 	ID      id.Letter
 	Subject string
+	Named   bool // the subject is the sender's, not our own words
 	Who     Card
 	Letters []letterView
 	Reply   replyZone
@@ -43,6 +44,7 @@ type letterView struct {
 	HTML    bool // there is an HTML body
 	Ends    bool // ended the exchange
 	Files   []enclosure
+	Report  bool // an automatic notice: a DSN, an MDN
 	Receipt bool // the sender asked to know that it was opened, and is told
 }
 
@@ -100,7 +102,7 @@ func (s *Server) thread(r *http.Request) (thread, error) {
 func (s *Server) showConversation(w http.ResponseWriter, r *http.Request, status int, t thread, d conversationPage) error {
 	ctx, v := r.Context(), visitOf(r)
 	d.ID, d.Subject = t.ID(), t.Subject()
-	if d.Subject == "" {
+	if d.Named = d.Subject != ""; !d.Named {
 		d.Subject = s.words(r).T("messages.nosubject")
 	}
 	cards, err := s.cards(ctx, t)
@@ -151,7 +153,7 @@ func (s *Server) letter(ctx context.Context, v *visit, it item, cards map[mail.A
 	if !it.Sent {
 		lv.Who = cardOf(author(it), cards)
 	}
-	lv.HTML = it.Outline.HTML() != nil
+	lv.HTML, lv.Report = it.Outline.HTML() != nil, it.Outline.IsReport()
 	var err error
 	if lv.Text, lv.Cut, err = s.text(ctx, v, it); err != nil {
 		return lv, err

@@ -24,8 +24,9 @@ const (
 // own frames and forms, and no script at all.
 const pagePolicy = "default-src 'none'; style-src 'self'; img-src 'self'; frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
-// bodySize bounds what a form other than the reply may bring, in octets.
-const bodySize = 64 << 10
+// bodySize bounds what a form other than the reply may bring, in octets: a kept text of a
+// reply, percent-encoded, fits.
+const bodySize = 768 << 10
 
 // pageTime bounds the work for one page; files take as long as the line needs.
 const pageTime = 60 * time.Second
@@ -181,13 +182,18 @@ func (s *Server) turnAway(w http.ResponseWriter, r *http.Request, token string, 
 		s.fail(w, r, err)
 		return
 	}
+	if token != "" {
+		s.visits.end(token)
+	}
+	if s.keepText(w, r) {
+		return
+	}
 	to := "/connexion"
 	q := url.Values{}
 	switch {
 	case err == nil: // the password is done, the code is not
 		to = "/connexion/code"
 	case token != "":
-		s.visits.end(token)
 		clearCookie(w)
 		q.Set("etat", "fin")
 	}

@@ -364,3 +364,29 @@ func TestStyleSheet(t *testing.T) {
 		t.Logf("%s: %d octets, %d gzipped", name, len(f.plain), len(f.gzip))
 	}
 }
+
+// An answer written in a session that has ended is not lost: it waits behind the sign-in.
+func TestTextOutlivesTheSession(t *testing.T) {
+	h := newHouse()
+	c := newClient(t, door(t, h)).signIn()
+	clear(h.sessions)
+	l := h.letters[0].ID
+	a := c.reply(l, "Un texte & long.", formFile{"a.pdf", []byte("%PDF-1.4 x")})
+	if a.StatusCode != 200 || !strings.Contains(a.body, `name="texte" value="Un texte &amp; long."`) || !strings.Contains(a.body, "Votre texte est gardé") {
+		t.Fatalf("sign-in page: %d", a.StatusCode)
+	}
+	form := url.Values{"identifiant": {testLogin}, "motdepasse": {testPassword}, "retour": {"/messages/" + l.String()}, "texte": {"Un texte & long."}}
+	if a = c.post("/connexion", form); a.StatusCode != 200 || !strings.Contains(a.body, `name="texte" value="Un texte &amp; long."`) {
+		t.Fatalf("code page: %d", a.StatusCode)
+	}
+	a = c.post("/connexion/code", url.Values{"code": {testCode}, "retour": {"/messages/" + l.String()}, "texte": {"Un texte & long."}})
+	if a.StatusCode != 200 || !strings.Contains(a.body, ">Un texte &amp; long.</textarea>") {
+		t.Errorf("conversation: %d", a.StatusCode)
+	}
+	if len(h.sent) != 0 {
+		t.Error("it was sent without being asked to")
+	}
+	if a = c.reply(l, "Encore."); a.StatusCode != 303 {
+		t.Errorf("sending it then: %d", a.StatusCode)
+	}
+}

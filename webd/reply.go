@@ -22,6 +22,7 @@ type replyZone struct {
 	Faults  []fieldFault
 	Forgot  bool // asks whether a file was forgotten
 	Lost    bool // files must be chosen again
+	Kept    bool // the text outlived a session
 	Limit   int64
 	Accepts string
 }

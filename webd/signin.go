@@ -1,16 +1,20 @@
 package webd
 
 import (
+	"context"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"pli/fault"
+	"pli/internal/id"
 )
 
 // signInPage is what the two steps of signing in show.
 type signInPage struct {
 	Return string
 	Login  string
+	Text   string // of an answer that was being written when the session ended
 	Ended  bool   // the session was over: say why the person is here
 	Out    bool   // has just signed out
 	Wrong  string // key of the text beside the field; "" when nothing is wrong
@@ -56,7 +60,7 @@ func (s *Server) signInForm(w http.ResponseWriter, r *http.Request) error {
 
 func (s *Server) showSignIn(w http.ResponseWriter, r *http.Request, status int, name string, d signInPage) error {
 	title := s.words(r).T(name + ".title")
-	path := "/connexion"
+	path := "/connexion" // the language switch comes back here
 	if name == "code" {
 		path = "/connexion/code"
 	}
@@ -70,7 +74,7 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request) error {
 		return fault.Wrap(fault.Invalid, "webd.signIn", "form", err)
 	}
 	login, password := r.PostForm.Get("identifiant"), r.PostForm.Get("motdepasse")
-	d := signInPage{Return: back(r.PostForm.Get("retour")), Login: login, Empty: map[string]string{}}
+	d := signInPage{Return: back(r.PostForm.Get("retour")), Login: login, Text: r.PostForm.Get("texte"), Empty: map[string]string{}}
 	if login == "" {
 		d.Empty["identifiant"] = "signin.login.empty"
 	}
@@ -93,6 +97,9 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	setSession(w, token)
+	if d.Text != "" {
+		return s.showSignIn(w, r, http.StatusOK, "code", signInPage{Return: d.Return, Text: d.Text})
+	}
 	to := "/connexion/code"
 	if d.Return != "/" {
 		to += "?" + url.Values{"retour": {d.Return}}.Encode()
@@ -127,7 +134,7 @@ func (s *Server) code(w http.ResponseWriter, r *http.Request) error {
 		http.Redirect(w, r, "/connexion?etat=fin", http.StatusSeeOther)
 		return nil
 	}
-	d := signInPage{Return: back(r.PostForm.Get("retour")), Empty: map[string]string{}}
+	d := signInPage{Return: back(r.PostForm.Get("retour")), Text: r.PostForm.Get("texte"), Empty: map[string]string{}}
 	code := digits(r.PostForm.Get("code"))
 	if code == "" {
 		d.Empty["code"] = "code.empty"
@@ -149,8 +156,56 @@ func (s *Server) code(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	setSession(w, full)
+	if d.Text != "" {
+		return s.resume(w, r, full, d)
+	}
 	http.Redirect(w, r, d.Return, http.StatusSeeOther)
 	return nil
+}
+
+// resume shows again the conversation that was being answered when the session ended,
+// with the text as it was. A conversation that is not this person's shows nothing.
+func (s *Server) resume(w http.ResponseWriter, r *http.Request, token string, d signInPage) error {
+	letter, ok := strings.CutPrefix(d.Return, "/messages/")
+	if !ok {
+		http.Redirect(w, r, d.Return, http.StatusSeeOther)
+		return nil
+	}
+	ses, err := s.SignIn.Session(r.Context(), token)
+	if err != nil {
+		return err
+	}
+	v := s.visits.enter(token, ses)
+	defer v.leave()
+	r = r.WithContext(context.WithValue(r.Context(), visitKey{}, v))
+	r.SetPathValue("letter", letter)
+	if err := v.greet(r.Context(), s.Record); err != nil {
+		return err
+	}
+	t, err := s.thread(r)
+	if err != nil {
+		return err
+	}
+	return s.showConversation(w, r, http.StatusOK, t, conversationPage{Reply: replyZone{Text: d.Text, Kept: true}})
+}
+
+// keepText saves the text of an answer whose session has ended: the sign-in page
+// carries it. It reports whether there was one.
+func (s *Server) keepText(w http.ResponseWriter, r *http.Request) bool {
+	letter, err := id.Parse(r.PathValue("letter"))
+	if err != nil || r.Method != http.MethodPost || !strings.HasSuffix(r.Pattern, "/repondre") {
+		return false
+	}
+	text := firstText(w, r)
+	if text == "" {
+		return false
+	}
+	clearCookie(w)
+	err = s.showSignIn(w, r, http.StatusOK, "signin", signInPage{Return: "/messages/" + letter.String(), Ended: true, Text: text})
+	if err != nil {
+		s.fail(w, r, err)
+	}
+	return true
 }
 
 // digits keeps the digits of what was typed or pasted: « 123 456 » is a code too.
@@ -172,7 +227,6 @@ func (s *Server) signOut(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	clearCookie(w)
-	w.Header().Set("Clear-Site-Data", `"cache"`)
 	http.Redirect(w, r, "/connexion?etat=sortie", http.StatusSeeOther)
 	return nil
 }

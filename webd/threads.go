@@ -90,10 +90,11 @@ func (t thread) has(l id.Letter) bool {
 	return slices.ContainsFunc(t.items, func(it item) bool { return it.ID == l })
 }
 
-// received is the last letter that somebody else wrote; ok is false when there is none.
+// received is the last letter that somebody else wrote, automatic notices left out; ok
+// is false when there is none.
 func (t thread) received() (it item, ok bool) {
 	for _, it := range slices.Backward(t.items) {
-		if !it.Sent {
+		if !it.Sent && !it.Outline.IsReport() {
 			return it, true
 		}
 	}

@@ -120,6 +120,28 @@ func kindOfBody(err error) fault.Kind {
 	return fault.Invalid
 }
 
+// firstText reads the text of the form of a reply and nothing else of it.
+func firstText(w http.ResponseWriter, r *http.Request) string {
+	r.Body = http.MaxBytesReader(w, r.Body, replyTextSize+bodySize)
+	mr, err := r.MultipartReader()
+	if err != nil {
+		return ""
+	}
+	for {
+		p, err := mr.NextPart()
+		if err != nil || p.FileName() != "" {
+			return ""
+		}
+		if p.FormName() == "texte" {
+			b, err := io.ReadAll(io.LimitReader(p, replyTextSize))
+			if err != nil {
+				return ""
+			}
+			return strings.ToValidUTF8(string(b), "")
+		}
+	}
+}
+
 func (s *Server) readField(d *draft, p *multipart.Part, left *int64) error {
 	defer p.Close()
 	switch p.FormName() {
