@@ -8,6 +8,7 @@ import (
 
 	"pli/internal/id"
 	"pli/internal/pg"
+	"pli/mail"
 )
 
 const keepContentKeys = `
@@ -37,4 +38,16 @@ func (s *Store) FreshTx(ctx context.Context, tx *pg.Tx, bal id.BAL, keys [][]byt
 		fresh[i] = known[string(k)]
 	}
 	return fresh, nil
+}
+
+const findByMessageID = `
+SELECT m.id, m.uidvalidity, x.uid, x.received_at FROM mailbox m
+JOIN message x ON x.mailbox_id = m.id AND x.message_id_key = $3
+WHERE m.bal_id = $1 AND m.role = $2 ORDER BY x.uid DESC LIMIT 1`
+
+// PlaceOf finds the newest message that bears a Message-ID key in a standard mailbox of
+// a BAL, and when it was received. fault.NotFound.
+func (s *Store) PlaceOf(ctx context.Context, q pg.Querier, bal id.BAL, role mail.Role, key []byte) (p Placed, receivedAt time.Time, err error) {
+	err = q.QueryRow(ctx, findByMessageID, bal, role, key).Scan(&p.Mailbox, &p.UIDValidity, &p.UID, &receivedAt)
+	return p, receivedAt.UTC(), pg.Error("mailstore.PlaceOf", err)
 }

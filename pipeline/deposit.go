@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"time"
 
-	"pli/directory"
 	"pli/dossier"
 	"pli/fault"
 	"pli/internal/id"
@@ -215,8 +214,8 @@ func (pl *plan) receipt() Receipt {
 }
 
 // placeFor prepares a deposit of l for one BAL of ours.
-func (p *Pipeline) placeFor(ctx context.Context, l *letter, box directory.BAL, role mail.Role) (place, error) {
-	public, err := p.d.Seal.Public(ctx, box.Holder)
+func (p *Pipeline) placeFor(ctx context.Context, l *letter, b box, role mail.Role) (place, error) {
+	public, err := p.d.Seal.Public(ctx, b.holder)
 	if err != nil {
 		return place{}, err
 	}
@@ -225,19 +224,10 @@ func (p *Pipeline) placeFor(ctx context.Context, l *letter, box directory.BAL, r
 		return place{}, err
 	}
 	return place{Deposit: mailstore.Deposit{
-		BAL: box.ID, Role: role, Letter: l.id, Generation: packet.Generation, Packet: packet.Bytes, Size: l.size,
-		QuotaSize:    p.quota(box),
-		MessageIDKey: p.messageIDKey(box.ID, l.fields.MessageID()), ThreadKey: p.threadKey(box.ID, l),
+		BAL: b.id, Role: role, Letter: l.id, Generation: packet.Generation, Packet: packet.Bytes, Size: l.size,
+		QuotaSize: b.quota, MessageIDKey: p.messageIDKey(b.id, l.fields.MessageID()), ThreadKey: p.threadKey(b.id, l),
 		ReceivedAt: l.at,
 	}}, nil
-}
-
-// quota is what a BAL may hold, in octets; 0 is no bound.
-func (p *Pipeline) quota(box directory.BAL) int64 {
-	if box.QuotaSize > 0 {
-		return box.QuotaSize
-	}
-	return p.d.Config.QuotaSize
 }
 
 // ingestion prepares the document job for one deposit.
@@ -359,7 +349,7 @@ const maxPeers = 10
 // exchangesFor says how a message from a professional changes who the patient may
 // answer (mssante.md §6.3 rules 1 and 3): its Reply-To, else its From, is opened; an
 // ending message ends both.
-func (p *Pipeline) exchangesFor(ctx context.Context, l *letter, patient directory.BAL) ([]exchange, error) {
+func (p *Pipeline) exchangesFor(ctx context.Context, l *letter, patient box) ([]exchange, error) {
 	from := l.fields.From()
 	if len(from) == 0 || l.reverse.IsZero() || l.outline.IsReport() {
 		return nil, nil // a notice opens nothing
@@ -383,7 +373,7 @@ func (p *Pipeline) exchangesFor(ctx context.Context, l *letter, patient director
 		if err != nil {
 			return nil, fault.Wrap(fault.Internal, "pipeline.exchangesFor", "json", err)
 		}
-		sealed, err := p.d.Seal.SealFor(ctx, patient.Holder, b)
+		sealed, err := p.d.Seal.SealFor(ctx, patient.holder, b)
 		if err != nil {
 			return nil, err
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 
-	"pli/directory"
 	"pli/fault"
 	"pli/gate"
 	"pli/health"
@@ -45,20 +44,24 @@ func (p *Pipeline) askRecipient(ctx context.Context, q policy.Question) error {
 	if !p.d.Directory.Local(q.Object.To.Domain()) {
 		return nil
 	}
-	box, err := p.d.Directory.Find(ctx, p.d.DB, q.Object.To)
+	found, err := p.findBoxes(ctx, q.Object.To)
 	if err != nil {
 		return err
 	}
-	if quota := p.quota(box); quota > 0 {
-		used, err := p.d.Mail.UsedSize(ctx, p.d.DB, box.ID)
-		if err != nil {
-			return err
-		}
-		if used >= quota {
-			return fault.New(fault.Quota, "pipeline.recipient", "over-quota")
-		}
+	full, err := p.full(ctx, found[q.Object.To])
+	if err == nil && full {
+		err = fault.New(fault.Quota, "pipeline.recipient", "over-quota")
 	}
-	return nil
+	return err
+}
+
+// full reports whether a BAL holds all that it may.
+func (p *Pipeline) full(ctx context.Context, b box) (bool, error) {
+	if b.quota == 0 {
+		return false, nil
+	}
+	used, err := p.d.Mail.UsedSize(ctx, p.d.DB, b.id)
+	return used >= b.quota, err
 }
 
 // Inbound takes a message that a peer brings. When it returns without an error, the
@@ -116,17 +119,17 @@ func (p *Pipeline) planHere(ctx context.Context, pl *plan, l *letter, rcpts []ma
 			here, as = append(here, rcpt), append(as, rcpt.Address)
 		}
 	}
-	boxes, err := p.d.Directory.FindMany(ctx, p.d.DB, as)
+	found, err := p.findBoxes(ctx, as...)
 	if err != nil {
 		return nil, err
 	}
 	for _, rcpt := range here {
-		box, ok := boxes[rcpt.Address]
+		b, ok := found[rcpt.Address]
 		if !ok {
 			pl.missing = true // the gate says so, with its text
 			continue
 		}
-		pc, err := p.planRecipient(ctx, l, box)
+		pc, err := p.planRecipient(ctx, l, b)
 		if err != nil {
 			return nil, err
 		}
@@ -135,19 +138,19 @@ func (p *Pipeline) planHere(ctx context.Context, pl *plan, l *letter, rcpts []ma
 	return here, nil
 }
 
-func (p *Pipeline) planRecipient(ctx context.Context, l *letter, box directory.BAL) (place, error) {
-	pc, err := p.placeFor(ctx, l, box, mail.Inbox)
+func (p *Pipeline) planRecipient(ctx context.Context, l *letter, b box) (place, error) {
+	pc, err := p.placeFor(ctx, l, b, mail.Inbox)
 	if err != nil {
 		return pc, err
 	}
 	pc.ContentKey = p.contentKey(l)
 	if l.outline.HasXDM() {
-		if pc.ingest, err = p.ingestion(ctx, l, box.ID); err != nil {
+		if pc.ingest, err = p.ingestion(ctx, l, b.id); err != nil {
 			return pc, err
 		}
 	}
-	if box.Kind == health.Patient {
-		pc.exchanges, err = p.exchangesFor(ctx, l, box)
+	if b.kind == health.Patient {
+		pc.exchanges, err = p.exchangesFor(ctx, l, b)
 	}
 	return pc, err
 }

@@ -71,11 +71,16 @@ func (p *Pipeline) placeNotice(ctx context.Context, pl *plan, l *letter, from, t
 		}
 		return err
 	}
-	box, err := p.d.Directory.Find(ctx, p.d.DB, to)
+	found, err := p.findBoxes(ctx, to)
 	if err != nil {
 		return err
 	}
-	pc, err := p.placeFor(ctx, l, box, mail.Inbox)
+	b, ok := found[to]
+	if !ok {
+		pl.missing = true // the gate says so, with its text
+		return nil
+	}
+	pc, err := p.placeFor(ctx, l, b, mail.Inbox)
 	pc.own, pc.QuotaSize, pc.ContentKey = true, 0, key
 	pl.places = append(pl.places, pc)
 	return err

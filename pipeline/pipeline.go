@@ -64,6 +64,7 @@ type Deps struct {
 type Pipeline struct {
 	d       Deps
 	metrics *metrics
+	boxes   boxes
 }
 
 // New makes a pipeline. It panics when a room is missing: a message must not get half

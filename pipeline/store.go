@@ -113,11 +113,11 @@ func (p *Pipeline) planFile(ctx context.Context, pl *plan, req StoreRequest, tar
 	if err := pl.add(l); err != nil {
 		return err
 	}
-	box, err := p.d.Directory.ByID(ctx, p.d.DB, req.BAL)
+	b, _, err := p.boxByID(ctx, req.BAL)
 	if err != nil {
 		return err
 	}
-	pc, err := p.placeFor(ctx, l, box, "")
+	pc, err := p.placeFor(ctx, l, b, "")
 	if err != nil {
 		return err
 	}

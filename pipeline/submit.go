@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 
-	"pli/directory"
 	"pli/fault"
 	"pli/gate"
 	"pli/health"
@@ -52,7 +51,7 @@ func (p *Pipeline) Submit(ctx context.Context, who identity.SignIn, env mail.Env
 
 func (p *Pipeline) submit(ctx context.Context, who identity.SignIn, env mail.Envelope, r io.Reader) (Receipt, error) {
 	env.Recipients = withoutRepeats(env.Recipients)
-	sender, err := p.sender(ctx, who, env.ReversePath)
+	from, err := p.sender(ctx, who, env.ReversePath)
 	if err != nil {
 		return Receipt{}, err
 	}
@@ -62,60 +61,57 @@ func (p *Pipeline) submit(ctx context.Context, who identity.SignIn, env mail.Env
 	}
 	l, err := p.take(ctx, r, intake{
 		reverse: env.ReversePath, scanner: p.d.Scanner, max: p.maxSize(),
-		header: p.fromSender(protocol, func(a mail.Address) bool { return p.owns(ctx, sender, env.ReversePath, a) }),
+		header: p.fromSender(protocol, func(a mail.Address) bool { return p.owns(ctx, from, a) }),
 	})
 	if err != nil {
 		return Receipt{}, err
 	}
 	pl := &plan{}
-	err = p.planSubmit(ctx, pl, l, who, sender, env)
+	err = p.planSubmit(ctx, pl, l, who, from, env)
 	if err := p.settle(ctx, pl, err, p.carryOut); err != nil {
 		return Receipt{}, err
 	}
 	return pl.receipt(), nil
 }
 
+// sender is the BAL that somebody writes from.
+type sender struct {
+	box
+	address mail.Address // zero for a patient: it is not kept, and looked up instead
+}
+
 // sender finds the BAL that somebody writes from, and checks that the reverse-path is
-// its address; <> is for the reports of a mail program (RFC 8098 §3) and is checked
-// against the author later.
-func (p *Pipeline) sender(ctx context.Context, who identity.SignIn, reverse mail.Address) (directory.BAL, error) {
-	sender, err := p.d.Directory.ByID(ctx, p.d.DB, who.BAL)
-	if err != nil {
-		return sender, err
+// its address; <> is for the reports of a mail program (RFC 8098 §3), whose author is
+// checked all the same.
+func (p *Pipeline) sender(ctx context.Context, who identity.SignIn, reverse mail.Address) (from sender, err error) {
+	if from.box, from.address, err = p.boxByID(ctx, who.BAL); err != nil {
+		return from, err
 	}
-	if !reverse.IsZero() && !p.owns(ctx, sender, mail.Address{}, reverse) {
-		return sender, notYours()
+	if !reverse.IsZero() && !p.owns(ctx, from, reverse) {
+		return from, notYours()
 	}
-	quota := p.quota(sender)
-	if quota == 0 {
-		return sender, nil
-	}
-	used, err := p.d.Mail.UsedSize(ctx, p.d.DB, sender.ID)
-	if err == nil && used >= quota {
+	full, err := p.full(ctx, from.box)
+	if err == nil && full {
 		err = fault.New(fault.Quota, "pipeline.submit", "sender-over-quota").Say(
 			"Votre boîte est pleine. Supprimez des messages, puis renvoyez celui-ci.",
 			"Your mailbox is full. Delete some messages, then send this one again.")
 	}
-	return sender, err
+	return from, err
 }
 
-// owns reports whether a is the address of the BAL. known is one that was found to be
-// already, or zero. A patient's address is not kept: it is looked up.
-func (p *Pipeline) owns(ctx context.Context, box directory.BAL, known, a mail.Address) bool {
-	if a.IsZero() {
+// owns reports whether a is the address of the sender.
+func (p *Pipeline) owns(ctx context.Context, from sender, a mail.Address) bool {
+	if a.IsZero() || a == from.address {
+		return !a.IsZero()
+	}
+	if from.kind != health.Patient {
 		return false
 	}
-	if a == known || a == box.Address {
-		return true
-	}
-	if box.Kind != health.Patient {
-		return false
-	}
-	found, err := p.d.Directory.Find(ctx, p.d.DB, a)
-	return err == nil && found.ID == box.ID
+	found, err := p.findBoxes(ctx, a)
+	return err == nil && found[a].id == from.id
 }
 
-func (p *Pipeline) planSubmit(ctx context.Context, pl *plan, l *letter, who identity.SignIn, sender directory.BAL, env mail.Envelope) error {
+func (p *Pipeline) planSubmit(ctx context.Context, pl *plan, l *letter, who identity.SignIn, from sender, env mail.Envelope) error {
 	if err := pl.add(l); err != nil {
 		return err
 	}
@@ -136,15 +132,15 @@ func (p *Pipeline) planSubmit(ctx context.Context, pl *plan, l *letter, who iden
 	if err != nil {
 		return err
 	}
-	if sender.Kind == health.Patient {
+	if from.kind == health.Patient {
 		for i := range pl.places {
 			pl.places[i].exchanges = nil // patients open nothing
 		}
 	}
-	if pl.items, err = p.itemsFor(ctx, l, sender.ID, env, away); err != nil {
+	if pl.items, err = p.itemsFor(ctx, l, from.id, env, away); err != nil {
 		return err
 	}
-	if err := p.planSent(ctx, pl, l, sender); err != nil {
+	if err := p.planSent(ctx, pl, l, from.box); err != nil {
 		return err
 	}
 	return p.planSuccess(ctx, pl, l, env, here)
@@ -152,17 +148,17 @@ func (p *Pipeline) planSubmit(ctx context.Context, pl *plan, l *letter, who iden
 
 // planSent prepares the sender's copy, unless a mail program filed one already. Reports
 // leave no copy.
-func (p *Pipeline) planSent(ctx context.Context, pl *plan, l *letter, sender directory.BAL) error {
+func (p *Pipeline) planSent(ctx context.Context, pl *plan, l *letter, from box) error {
 	if l.outline.IsReport() {
 		return nil
 	}
 	if l.named {
-		_, found, err := p.inSent(ctx, sender.ID, l.fields.MessageID())
+		_, found, err := p.inSent(ctx, from.id, l.fields.MessageID())
 		if err != nil || found {
 			return err
 		}
 	}
-	pc, err := p.placeFor(ctx, l, sender, mail.Sent)
+	pc, err := p.placeFor(ctx, l, from, mail.Sent)
 	if err != nil {
 		return err
 	}
@@ -175,19 +171,12 @@ func (p *Pipeline) planSent(ctx context.Context, pl *plan, l *letter, sender dir
 // inSent looks for a message in the Sent folder of a BAL by its Message-ID, received in
 // the last hours.
 func (p *Pipeline) inSent(ctx context.Context, bal id.BAL, messageID string) (mailstore.Placed, bool, error) {
-	box, err := p.d.Mail.ByRole(ctx, p.d.DB, bal, mail.Sent)
-	if err != nil {
-		return mailstore.Placed{}, false, err
-	}
-	m, err := p.d.Mail.ByMessageID(ctx, p.d.DB, box.ID, p.messageIDKey(bal, messageID))
+	placed, at, err := p.d.Mail.PlaceOf(ctx, p.d.DB, bal, mail.Sent, p.messageIDKey(bal, messageID))
 	switch {
 	case fault.Is(err, fault.NotFound):
 		return mailstore.Placed{}, false, nil
 	case err != nil:
 		return mailstore.Placed{}, false, err
 	}
-	if p.now().Sub(m.ReceivedAt) > sentAgain {
-		return mailstore.Placed{}, false, nil
-	}
-	return mailstore.Placed{Mailbox: box.ID, UIDValidity: box.UIDValidity, UID: m.UID}, true, nil
+	return placed, p.now().Sub(at) <= sentAgain, nil
 }
