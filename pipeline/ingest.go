@@ -254,7 +254,9 @@ const maxReturned = 30 << 20
 
 // answer sends the MDN, when one was asked for and the address asked for is that of the
 // reverse-path: anything else could make two servers answer each other for ever
-// (mssante.md §7.3).
+// (mssante.md §7.3). A laboratory's software that says what it is in Auto-Submitted is
+// answered all the same: it is whom these reports are for, and an MDN, which comes from
+// <>, is never answered.
 func (g *Ingester) answer(ctx context.Context, l *openLetter, os []outcome) error {
 	asked := l.fields.DispositionNotificationTo()
 	if len(asked) != 1 || l.reverse.IsZero() || asked[0].Mail() != l.reverse {

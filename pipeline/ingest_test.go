@@ -698,3 +698,12 @@ func TestNothingOfARecordIsInClear(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+func TestAMachineThatAsksIsTold(t *testing.T) {
+	h := newRecordHouse(t)
+	c := sample.Report(sample.People()[0])
+	h.deliver(sample.ArchiveOf(c), c, "Auto-Submitted: auto-generated")
+	if _, mdn, n := h.last("labo"); n != 1 || !strings.Contains(mdn, "; processed\r\n") {
+		t.Errorf("%d notices", n)
+	}
+}
