@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -95,13 +96,19 @@ func normal(s string) string {
 	return b.String()
 }
 
-// macs are the keyed hashes under which a typed secret may be kept: always two, so that
-// every try costs the same.
-func (s *Service) macs(secret string) [][]byte {
+// mac is the keyed hash under which a BAL's secret is kept. The BAL is in it, so that one
+// secret on two BALs looks like two, and nobody learns that another has the same.
+func (s *Service) mac(b id.BAL, form, secret string) []byte {
+	return s.d.Index.Key("app-password", strconv.FormatInt(int64(b), 10), form, secret)
+}
+
+// macs are those under which a typed secret may be kept: always two, so that every try
+// costs the same.
+func (s *Service) macs(b id.BAL, secret string) [][]byte {
 	if len(secret) > maxSecretSize {
 		secret = ""
 	}
-	return [][]byte{s.d.Index.Key("app-password", "given", secret), s.d.Index.Key("app-password", "made", normal(secret))}
+	return [][]byte{s.mac(b, "given", secret), s.mac(b, "made", normal(secret))}
 }
 
 // AppPassword signs in a mail program. remote is the host it calls from, with or without
@@ -136,17 +143,17 @@ type appPasswordRow struct {
 func (s *Service) appPassword(ctx context.Context, address, secret string) (SignIn, error) {
 	const op = "identity.AppPassword"
 	wrong := fault.New(fault.WrongSecret, op, "wrong-secret")
-	rows, err := s.d.DB.Query(ctx, findAppPassword, s.macs(secret))
+	bal, err := s.balOf(ctx, address)
+	if err != nil {
+		return SignIn{}, err
+	}
+	rows, err := s.d.DB.Query(ctx, findAppPassword, s.macs(bal, secret))
 	if err != nil {
 		return SignIn{}, pg.Error(op, err)
 	}
 	found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[appPasswordRow])
 	if err != nil {
 		return SignIn{}, pg.Error(op, err)
-	}
-	bal, err := s.balOf(ctx, address)
-	if err != nil {
-		return SignIn{}, err
 	}
 	for _, p := range found {
 		if bal == 0 || p.BAL != bal || !p.Enabled {
@@ -221,7 +228,7 @@ func inParis(t time.Time) time.Time {
 // characters or more.
 //
 // Errors: fault.Invalid when given is too short or too long, fault.Conflict when given
-// is used already.
+// is one of this BAL's already.
 func (s *Service) NewAppPasswordTx(ctx context.Context, tx *pg.Tx, a id.Account, b id.BAL, label, given string) (secret string, err error) {
 	const op = "identity.NewAppPasswordTx"
 	secret, form := given, "given"
@@ -234,7 +241,7 @@ func (s *Service) NewAppPasswordTx(ctx context.Context, tx *pg.Tx, a id.Account,
 	if n := normal(secret); n != "" {
 		form, kept = "made", n
 	}
-	tag, err := tx.Exec(ctx, insertAppPassword, a, b, label, s.d.Index.Key("app-password", form, kept), s.d.Now().UTC())
+	tag, err := tx.Exec(ctx, insertAppPassword, a, b, label, s.mac(b, form, kept), s.d.Now().UTC())
 	if err != nil {
 		return "", err
 	}

@@ -261,8 +261,11 @@ func TestGivenSecrets(t *testing.T) {
 		if s, err := h.NewAppPasswordTx(ctx, tx, h.doctor, h.doctorBAL, "banc", given); err != nil || s != given {
 			t.Errorf("%q, %v", s, err)
 		}
-		_, err = h.NewAppPasswordTx(ctx, tx, h.patient, h.pBAL, "banc", given)
+		_, err = h.NewAppPasswordTx(ctx, tx, h.doctor, h.doctorBAL, "banc", given)
 		want(t, "used already", err, fault.Conflict, "secret-used")
+		if _, err := h.NewAppPasswordTx(ctx, tx, h.patient, h.pBAL, "banc", given); err != nil {
+			t.Errorf("that another has the same secret was told: %v", err)
+		}
 		_, err = h.NewAppPasswordTx(ctx, tx, h.doctor, h.doctorBAL, "sans tirets", "abcde 12345 fghjk 67890")
 		return err
 	})
