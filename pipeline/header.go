@@ -51,8 +51,9 @@ func checkHeader(raw []byte, f *message.Fields) (author message.Person, err erro
 
 // feigns reports whether the displayed name shows an address that is not the real one.
 func feigns(p message.Person) bool {
-	for _, word := range strings.FieldsFunc(p.Name, func(r rune) bool { return strings.ContainsRune(" \t<>()\"',;:", r) }) {
-		if strings.Contains(strings.TrimSuffix(word, "."), "@") && !strings.EqualFold(word, p.Address) {
+	for _, word := range strings.FieldsFunc(p.Name, func(r rune) bool { return strings.ContainsRune(" \t\u00a0<>()[]\"',;:", r) }) {
+		shown, err := mail.ParseAddress(strings.Trim(word, "."))
+		if err == nil && shown != p.Mail() {
 			return true
 		}
 	}

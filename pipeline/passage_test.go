@@ -173,6 +173,30 @@ func TestFailuresAreTemporaryAndLeaveNothing(t *testing.T) {
 	try("database", h.Pipeline, strings.NewReader(text))
 }
 
+// TestBlobOutlivesAnUnknownCommit keeps the sealed body when the database may have
+// committed: the sender tries again, is told that all is there, and it must be.
+func TestBlobOutlivesAnUnknownCommit(t *testing.T) {
+	t.Parallel()
+	h := newWalkHouse(t, clamav.None{})
+	for _, acted := range []bool{true, false} {
+		l, err := h.take(t.Context(), strings.NewReader("From: x\r\n\r\n"), intake{scanner: clamav.None{}, max: 100, header: asItIs})
+		if err != nil {
+			t.Fatal(err)
+		}
+		lost := errors.New("connection lost")
+		err = h.settle(t.Context(), &plan{taken: []*letter{l}}, nil, func(_ context.Context, pl *plan) error {
+			pl.acted = acted
+			return lost
+		})
+		if err != lost {
+			t.Errorf("%v", err)
+		}
+	}
+	if n := h.blobs(); n != 1 {
+		t.Errorf("%d blobs are left", n)
+	}
+}
+
 // TestTooLarge refuses without reading on.
 func TestTooLarge(t *testing.T) {
 	t.Parallel()

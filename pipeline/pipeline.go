@@ -13,6 +13,7 @@ package pipeline
 import (
 	"context"
 	"log/slog"
+	"runtime/debug"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -96,7 +97,7 @@ func (p *Pipeline) walk(way string, f func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = fault.Panic("pipeline."+way, v)
-			p.d.Log.Error("panic", "way", way, "error", err)
+			p.d.Log.Error("panic", "way", way, "error", err, "stack", string(debug.Stack()))
 		}
 		p.metrics.observe(way, err, time.Since(began))
 	}()
