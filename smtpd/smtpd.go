@@ -147,9 +147,12 @@ func (s *Server) serve(ctx context.Context, ln net.Listener, implicit bool) erro
 	lib := s.library(d)
 	served := make(chan error, 1)
 	go func() { served <- lib.Serve(accepted{d, ln.Addr()}) }()
-	stop := context.AfterFunc(ctx, func() { ln.Close() })
-	defer stop()
+	shut := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() { ln.Close(); close(shut) })
 	err := d.acceptLoop(ctx, ln)
+	if !stop() {
+		<-shut // the port is free when we return
+	}
 	d.stopping.Store(true)
 	grownUp()
 	d.stop(lib, s.cfg.StopTimeout)

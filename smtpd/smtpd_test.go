@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
 
 	"pli/certs"
 	"pli/certs/demopki"
@@ -49,6 +50,10 @@ var pki = sync.OnceValue(func() demopki.Paths {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
+	if err := goleak.Find(goleak.IgnoreTopFunction("testing.(*F).Fuzz.func1")); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, "goroutines left behind:", err)
+		code = 1
+	}
 	os.RemoveAll(pki().Roots[:strings.LastIndex(pki().Roots, "/")])
 	os.Exit(code)
 }
@@ -586,10 +591,11 @@ func TestSignIn(t *testing.T) {
 	c := r.dial()
 	c.want("greeting", "220")
 	c.startTLS(nil)
-	ehlo := c.do("EHLO poste", "250")
+	ehlo := c.do("EHLO poste", "250-mx.mss-a.example Hello poste")
 	if !strings.Contains(ehlo, "AUTH PLAIN LOGIN\r\n") || strings.Contains(ehlo, "EXTERNAL") || strings.Contains(ehlo, "STARTTLS") || strings.Contains(ehlo, "BINARYMIME") {
 		t.Errorf("EHLO: %q", ehlo)
 	}
+	c.do("HELO poste", "250 mx.mss-a.example Hello poste")
 	c.do("MAIL FROM:<k.haddad@mss-a.example>", "530 5.7.0")
 	c.do("AUTH PLAIN "+plain("", "k.haddad@mss-a.example", "faux"), "535 5.7.8 Identifiant")
 	c.do("AUTH PLAIN "+plain("autre@mss-a.example", "k.haddad@mss-a.example", "SECRET-SECRET-SECRET"), "535 5.7.8")

@@ -160,6 +160,11 @@ var ours = []struct {
 
 // own puts the library's fixed refusals in the house's words.
 func (w *wire) own(b []byte) []byte {
+	for _, greet := range []string{"250-Hello ", "250 Hello ", "250 2.0.0 Hello "} { // RFC 5321 §4.1.1.1: our name comes first
+		if rest, ok := bytes.CutPrefix(b, []byte(greet)); ok {
+			return fmt.Appendf(nil, "%s%s Hello %s", greet[:4], w.door.s.cfg.Hostname, rest)
+		}
+	}
 	if len(b) == 0 || b[0] < '4' {
 		return b
 	}
