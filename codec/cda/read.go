@@ -11,7 +11,7 @@ import (
 )
 
 // maxSize bounds a document without its embedded files, in octets.
-const maxSize = 16 << 20
+const maxSize = 8 << 20
 
 // Read reads a document: everything but its embedded files (see Extract) and its coded
 // entries. A file whose CDA stands inside a style sheet or a signature is read too.

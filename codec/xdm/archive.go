@@ -31,7 +31,7 @@ type Limits struct {
 	Entries      int   // 1,000
 	TotalSize    int64 // octets expanded, 200 MB
 	Ratio        int64 // expansion, 100
-	MetadataSize int64 // octets of all METADATA.XML together, 8 MB
+	MetadataSize int64 // octets of all METADATA.XML together, 4 MB
 }
 
 func (l Limits) orDefault() Limits {
@@ -45,7 +45,7 @@ func (l Limits) orDefault() Limits {
 		l.Ratio = 100
 	}
 	if l.MetadataSize == 0 {
-		l.MetadataSize = 8_000_000
+		l.MetadataSize = 4_000_000
 	}
 	return l
 }

@@ -35,7 +35,7 @@ type metadata struct {
 	entries     []Entry
 }
 
-// element is one element of a METADATA.XML, which is bounded: 8 MB in all.
+// element is one element of a METADATA.XML, which is bounded: 4 MB in all.
 type element struct {
 	space, local string
 	attrs        []xml.Attr
