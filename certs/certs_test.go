@@ -106,9 +106,9 @@ func (w *world) write(path string, b []byte) {
 	w.touch(path)
 }
 
-// touch makes a change visible even within the grain of the file system's clock.
 var touches int
 
+// touch makes a change visible even within the grain of the file system's clock.
 func (w *world) touch(path string) {
 	touches++
 	at := time.Now().Add(time.Duration(touches) * time.Second)
