@@ -12,16 +12,17 @@ import (
 )
 
 const keepContentKeys = `
-INSERT INTO deposited (bal_id, content_key, deposited_at)
+INSERT INTO deposited AS d (bal_id, content_key, deposited_at)
 SELECT $1, k, $3 FROM unnest($2::bytea[]) AS k ORDER BY k
-ON CONFLICT DO NOTHING RETURNING content_key`
+ON CONFLICT (bal_id, content_key) DO UPDATE SET deposited_at = EXCLUDED.deposited_at WHERE d.deposited_at < $4
+RETURNING content_key`
 
-// FreshTx remembers content keys of a BAL for seven days and says, in their order, which
-// were not known: what is done under a key is then done once. Deposits remember their
-// own (Deposit.ContentKey); this is for what leaves.
-func (s *Store) FreshTx(ctx context.Context, tx *pg.Tx, bal id.BAL, keys [][]byte, at time.Time) ([]bool, error) {
+// FreshTx remembers content keys of a BAL and says, in their order, which were not met
+// in the time before: what is done under a key is then done once. Deposits remember
+// their own (Deposit.ContentKey); this is for what leaves.
+func (s *Store) FreshTx(ctx context.Context, tx *pg.Tx, bal id.BAL, keys [][]byte, at time.Time, before time.Duration) ([]bool, error) {
 	const op = "mailstore.FreshTx"
-	rows, err := tx.Query(ctx, keepContentKeys, bal, keys, at)
+	rows, err := tx.Query(ctx, keepContentKeys, bal, keys, at, at.Add(-before))
 	if err != nil {
 		return nil, pg.Error(op, err)
 	}

@@ -135,10 +135,15 @@ func (p *Pipeline) follow(ctx context.Context, tx *pg.Tx, pc place, at mailstore
 	return p.d.Jobs.EnqueueTx(ctx, tx, IngestJob{Letter: in.Letter, BAL: in.BAL})
 }
 
+// leavesAgain is for how long the same message of the same sender to the same recipient
+// away is a second try of a mail program that lost our answer. After that it is meant:
+// the first may have come back.
+const leavesAgain = 15 * time.Minute
+
 // queue hands an item to outbound, without the recipients it was queued for before.
 func (p *Pipeline) queue(ctx context.Context, tx *pg.Tx, pl *plan, it item) error {
 	if it.keys != nil {
-		fresh, err := p.d.Mail.FreshTx(ctx, tx, it.Sender, it.keys, it.At)
+		fresh, err := p.d.Mail.FreshTx(ctx, tx, it.Sender, it.keys, it.At, leavesAgain)
 		if err != nil {
 			return err
 		}

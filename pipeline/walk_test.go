@@ -238,7 +238,7 @@ func playWalk(t *testing.T, path string) {
 }
 
 // step does what a step's name says: "submit adele to karim bob", "inbound bob to adele",
-// "rcpt adele to karim", "rcpt-in bob to adele", "store adele in sent", "notice to adele".
+// "rcpt adele to karim", "rcpt-in bob to adele", "store adele in sent", "notice adele", "wait adele 20m".
 // Words with "=" set the envelope: ret=full, notify=success, as=<>.
 func (h *walkHouse) step(words []string, text string) string {
 	ctx := h.t.Context()
@@ -250,6 +250,11 @@ func (h *walkHouse) step(words []string, text string) string {
 		} else if w != "to" && w != "in" {
 			names = append(names, w)
 		}
+	}
+	if names[0] == "wait" {
+		d, err := time.ParseDuration(names[2])
+		h.clock = h.clock.Add(d)
+		return answerOf("later", err)
 	}
 	for _, n := range names[2:] {
 		r := mail.Recipient{Address: h.people[n].address}
