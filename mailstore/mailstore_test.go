@@ -589,7 +589,7 @@ func TestStatements(t *testing.T) {
 	for i, sql := range []string{insertLetter, deposit, usedSize, createMailbox, listMailboxes, mailboxByName, mailboxByRole, mailboxByID,
 		renameMailbox, lockMailbox, deleteMessages, deleteMailbox, subscribe, snapshot, changesSince, places, messagesByUID, linesByUID, newest, byMessageID,
 		countDeleted, keepViews, storeFlags, modifiedSince, bumpUnseen, lockMailboxes, copyMessages, removeMessages, threads, threadMessages,
-		sweepLetters, orphans, sweepKeys} {
+		sweepLetters, orphans, sweepKeys, keepContentKeys, findByMessageID} {
 		if _, err := db.Exec(t.Context(), "PREPARE s"+fmt.Sprint(i)+" AS "+sql); err != nil {
 			t.Errorf("%v: %s", err, sql)
 		}
