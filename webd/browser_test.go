@@ -139,9 +139,9 @@ func (tb *tab) goTo(path string) {
 }
 
 // eval runs a script of the test, never of the page.
-func eval[T any](tb *tab, js string) T {
+func eval[T any](tb *tab, js string, opts ...chromedp.EvaluateOption) T {
 	tb.Helper()
-	v, err := chromedp.Run(tb.ctx, chromedp.Evaluate[T](js))
+	v, err := chromedp.Run(tb.ctx, chromedp.Evaluate[T](js, opts...))
 	if err != nil {
 		tb.Fatalf("%s: %v", js, err)
 	}
@@ -161,7 +161,11 @@ func (tb *tab) signIn() {
 
 func (tb *tab) fill(sel, text string) {
 	tb.Helper()
-	tb.run(chromedp.SendKeys(chromedp.CSS(sel), text))
+	ctx, cancel := context.WithTimeout(tb.ctx, 20*time.Second)
+	defer cancel()
+	if err := chromedp.Do(ctx, chromedp.SendKeys(chromedp.CSS(sel), text)); err != nil {
+		tb.Fatalf("%s: %v; the page says: %.800s", sel, err, tb.text())
+	}
 }
 
 // submit clicks and waits for the next page.
