@@ -2,6 +2,7 @@ package imapd
 
 import (
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -279,4 +280,44 @@ func TestMatches(t *testing.T) {
 	if matches(strings.Repeat("*a", 5000)+"b", strings.Repeat("a", 400)) { // in time
 		t.Error("matched")
 	}
+}
+
+func TestFold(t *testing.T) {
+	for in, want := range map[string]string{"Éléments": "elements", "E\u0301": "e", "ŒUVRE": "œuvre", "ÀÇÑ": "acn", "Straße": "straße", "日本": "日本", "\xff": "\uFFFD", "ſ": "ſ", "Ấ": "a"} {
+		if got := fold(in); got != want {
+			t.Errorf("%q folds to %q, want %q", in, got, want)
+		}
+	}
+}
+
+// Words are found wherever the reads cut the text.
+func FuzzHay(f *testing.F) {
+	f.Add("un texte où l'aiguille\r\nse cache", "aiguille se", 3)
+	f.Add("É", "e", 1)
+	f.Add("", "", 5)
+	f.Fuzz(func(t *testing.T, text, needle string, step int) {
+		needle = fold(needle)
+		h := newHay([]string{needle})
+		if err := h.stream(&steps{s: text, n: max(1, step%50)}); err != nil {
+			t.Fatal(err)
+		}
+		want := strings.Contains(string(spaced([]byte(fold(text)))), needle)
+		if valid := strings.ToValidUTF8(text, ""); valid == text && h.found[needle] != want {
+			t.Errorf("found %v, want %v", h.found[needle], want)
+		}
+	})
+}
+
+type steps struct {
+	s string
+	n int
+}
+
+func (r *steps) Read(p []byte) (int, error) {
+	if r.s == "" {
+		return 0, io.EOF
+	}
+	n := copy(p, r.s[:min(r.n, len(r.s))])
+	r.s = r.s[n:]
+	return n, nil
 }

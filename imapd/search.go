@@ -333,16 +333,17 @@ func sentAt(f *message.Fields) time.Time {
 func (x *candidate) hasField(name, words string) bool {
 	needle := fold(words)
 	for f, value := range fieldsOf(x.out.Header) {
-		if strings.EqualFold(f, name) && (needle == "" || strings.Contains(fold(value), needle)) {
+		if strings.EqualFold(f, name) && (needle == "" || strings.Contains(fold(value()), needle)) {
 			return true
 		}
 	}
 	return false
 }
 
-// fieldsOf gives the fields of a raw header block, unfolded and decoded.
-func fieldsOf(raw []byte) iter.Seq2[string, string] {
-	return func(yield func(name, value string) bool) {
+// fieldsOf gives the fields of a raw header block, and how to have each unfolded and
+// decoded.
+func fieldsOf(raw []byte) iter.Seq2[string, func() string] {
+	return func(yield func(name string, value func() string) bool) {
 		for len(raw) > 0 {
 			end := fieldEnd(raw)
 			one := raw[:end]
@@ -352,7 +353,7 @@ func fieldsOf(raw []byte) iter.Seq2[string, string] {
 				continue
 			}
 			key := strings.TrimSpace(string(name))
-			if !yield(key, message.ParseFields(one).Text(key)) {
+			if !yield(key, func() string { return message.ParseFields(one).Text(key) }) {
 				return
 			}
 		}

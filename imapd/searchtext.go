@@ -7,30 +7,63 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/emersion/go-imap/v2"
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/text/runes"
-	"golang.org/x/text/transform"
 	"golang.org/x/text/unicode/norm"
 
 	"pli/codec/message"
 	"pli/fault"
 )
 
-// folding takes accents and letter case off, as a stream: é, É and e are one.
-func folding() transform.Transformer {
-	return transform.Chain(norm.NFD, runes.Remove(runes.In(unicode.Mn)), runes.Map(unicode.ToLower))
+// fold takes accents and letter case off: é, É and e are one.
+func fold(s string) string { return string(appendFold(nil, []byte(s))) }
+
+// appendFold appends the folded form of text, octet for octet where it is ASCII: that
+// is nearly all there is, and search reads a great deal of it.
+func appendFold(dst, text []byte) []byte {
+	latin := foldedLatin()
+	for i := 0; i < len(text); {
+		c := text[i]
+		if c < utf8.RuneSelf {
+			if 'A' <= c && c <= 'Z' {
+				c += 'a' - 'A'
+			}
+			dst = append(dst, c)
+			i++
+			continue
+		}
+		r, n := utf8.DecodeRune(text[i:])
+		i += n
+		if int(r) < len(latin) {
+			dst = append(dst, latin[r]...)
+		} else {
+			dst = append(dst, foldRune(r)...)
+		}
+	}
+	return dst
 }
 
-func fold(s string) string {
-	out, _, err := transform.String(folding(), s)
-	if err != nil {
-		return strings.ToLower(s)
-	}
-	return out
+func foldRune(r rune) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.Is(unicode.Mn, r) {
+			return -1
+		}
+		return unicode.ToLower(r)
+	}, norm.NFD.String(string(r)))
 }
+
+// foldedLatin is foldRune of every letter that Western languages write.
+var foldedLatin = sync.OnceValue(func() []string {
+	t := make([]string, 0x250)
+	for r := range t {
+		t[r] = foldRune(rune(r))
+	}
+	return t
+})
 
 // needlesOf collects, folded, the words that are searched for in bodies.
 func needlesOf(c *imap.SearchCriteria, out []string) []string {
@@ -73,7 +106,7 @@ func (x *candidate) inHeader(needle string) verdict {
 		return unknown
 	}
 	for name, value := range fieldsOf(x.out.Header) {
-		if strings.Contains(fold(name+": "+value), needle) {
+		if strings.Contains(fold(name+": "+value()), needle) {
 			return yes
 		}
 	}
@@ -174,25 +207,21 @@ func (h *hay) part(p *message.Part, at io.ReaderAt) error {
 // across them.
 func (h *hay) stream(r io.Reader) error {
 	h.tail = h.tail[:0]
-	folded := transform.NewReader(r, folding())
 	buf := make([]byte, 16<<10)
+	kept := 0 // octets of a character cut in two by the last read
 	for len(h.needles) > 0 {
-		n, err := folded.Read(buf)
-		for _, c := range buf[:n] {
-			if c == '\r' {
-				continue
-			}
-			if c == '\n' {
-				c = ' '
-			}
-			h.tail = append(h.tail, c)
-		}
+		n, err := r.Read(buf[kept:])
+		whole := wholeRunes(buf[:kept+n])
+		from := len(h.tail)
+		h.tail = appendFold(h.tail, whole)
+		h.tail = h.tail[:from+len(spaced(h.tail[from:]))]
 		h.needles = slices.DeleteFunc(h.needles, func(needle string) bool {
 			hit := bytes.Contains(h.tail, []byte(needle))
 			h.found[needle] = h.found[needle] || hit
 			return hit
 		})
 		h.tail = append(h.tail[:0], h.tail[max(0, len(h.tail)-h.longest):]...)
+		kept = copy(buf, buf[len(whole):kept+n])
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			return nil
 		}
@@ -201,4 +230,33 @@ func (h *hay) stream(r io.Reader) error {
 		}
 	}
 	return nil
+}
+
+// spaced turns line breaks into spaces, in place: a line feed becomes one, a carriage
+// return goes.
+func spaced(b []byte) []byte {
+	out := b[:0]
+	for _, c := range b {
+		switch c {
+		case '\r':
+		case '\n':
+			out = append(out, ' ')
+		default:
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// wholeRunes cuts off a character that is not whole yet at the end.
+func wholeRunes(b []byte) []byte {
+	for i := 1; i < utf8.UTFMax && i <= len(b); i++ {
+		if c := b[len(b)-i]; utf8.RuneStart(c) {
+			if !utf8.FullRune(b[len(b)-i:]) {
+				return b[:len(b)-i]
+			}
+			break
+		}
+	}
+	return b
 }
