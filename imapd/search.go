@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"iter"
-	netmail "net/mail"
 	"slices"
 	"strings"
 	"time"
@@ -318,14 +317,6 @@ func (x *candidate) headerMatches(c *imap.SearchCriteria) verdict {
 	}
 	day := dayOf(sentAt(x.fields))
 	return verdictOf(!(!c.SentSince.IsZero() && day.Before(dayOf(c.SentSince)) || !c.SentBefore.IsZero() && !day.Before(dayOf(c.SentBefore))))
-}
-
-// sentAt is the Date field with the sender's own time zone.
-func sentAt(f *message.Fields) time.Time {
-	if d, err := netmail.ParseDate(f.Get("Date")); err == nil {
-		return d
-	}
-	return f.Date()
 }
 
 // hasField tells whether a field of that name holds the words, as a reader sees it:

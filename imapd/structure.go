@@ -3,6 +3,7 @@ package imapd
 import (
 	netmail "net/mail"
 	"strings"
+	"time"
 
 	"github.com/emersion/go-imap/v2"
 
@@ -12,14 +13,24 @@ import (
 // envelope makes an ENVELOPE of header fields (RFC 9051 §7.5.2).
 func envelope(f *message.Fields) *imap.Envelope {
 	e := &imap.Envelope{
-		Date: f.Date(), Subject: oneLine(f.Subject()), MessageID: f.MessageID(), InReplyTo: f.InReplyTo(),
+		Date: sentAt(f), Subject: oneLine(f.Subject()), MessageID: f.MessageID(), InReplyTo: f.InReplyTo(),
 		From: addresses(f.From()), Sender: addresses(f.Sender()), ReplyTo: addresses(f.ReplyTo()),
 		To: addresses(f.To()), Cc: addresses(f.Cc()), Bcc: addresses(f.Bcc()),
 	}
-	if d, err := netmail.ParseDate(f.Get("Date")); err == nil {
-		e.Date = d // with the sender's own time zone
-	}
 	return e
+}
+
+// sentAt is the Date field with the sender's own time zone; zero when it says nothing
+// readable.
+func sentAt(f *message.Fields) time.Time {
+	written := f.Get("Date")
+	if d, err := time.Parse("Mon, 2 Jan 2006 15:04:05 -0700", written); err == nil { // as nearly all are
+		return d
+	}
+	if d, err := netmail.ParseDate(written); err == nil {
+		return d
+	}
+	return f.Date()
 }
 
 // addresses is nil when there is none: the sender and where to reply are then taken
