@@ -55,6 +55,10 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 		pc.MaxConns = c.MaxConns
 	}
 	pc.MaxConnIdleTime = 5 * time.Minute
+	// Our statements are written by hand and reach their rows by index, whatever the
+	// values: planning them again at each execution costs more than running them.
+	pc.ConnConfig.RuntimeParams["plan_cache_mode"] = "force_generic_plan"
+	pc.ConnConfig.RuntimeParams["jit"] = "off"
 	pool, err := pgxpool.NewWithConfig(ctx, pc)
 	if err != nil {
 		return nil, Error("pg.Open", err)
