@@ -65,13 +65,14 @@ type guard struct {
 type guardLimits struct{ append int64 }
 
 const (
-	maxLines     = 48 << 10 // of one command: below the server's own bound
-	maxArgument  = 4096     // a literal that is no message: the server's own bound
-	maxEarly     = 64 << 10 // before sign-in, all commands together
-	maxEarlyTime = 2 * time.Minute
-	writeTimeout = time.Minute
-	flushAt      = 16 << 10
-	maxAnswer    = 4000 // a line that answers the server: what it can take there
+	maxLines       = 48 << 10 // of one command: below the server's own bound
+	maxArgument    = 4096     // a literal that is no message: the server's own bound
+	maxEarly       = 64 << 10 // before sign-in, all commands together
+	maxEarlyTime   = 2 * time.Minute
+	writeTimeout   = time.Minute
+	literalTimeout = time.Minute // silence in the middle of a literal
+	flushAt        = 16 << 10
+	maxAnswer      = 4000 // a line that answers the server: what it can take there
 )
 
 func newGuard(c net.Conn, l guardLimits, afterStartTLS bool) *guard {
@@ -131,6 +132,8 @@ func (g *guard) receive(p []byte) (int, error) {
 			return 0, err
 		}
 		defer g.unblock()
+		// The server bounds a literal as a whole; what counts is that it goes on.
+		_ = g.conn.SetReadDeadline(time.Now().Add(literalTimeout))
 	}
 	n, err := g.br.Read(p)
 	return n, err
@@ -206,11 +209,11 @@ func (g *guard) noCommand(line []byte) error {
 	return g.flush()
 }
 
-// answer hands on a line that answers the server: it holds no literal, and the server
-// would take the rest of one that is too long for a command.
+// answer hands on a line that answers the server. The server would take the rest of
+// one that is too long, and the octets of a literal, for commands.
 func (g *guard) answer(line []byte) error {
-	if len(line) > maxAnswer {
-		return g.bye(fault.TooLarge, "line-too-long")
+	if _, _, literal := literalAtEnd(line); literal || len(line) > maxAnswer {
+		return g.bye(fault.TooLarge, "no-answer")
 	}
 	if g.verb == "IDLE" && bytes.EqualFold(bytes.TrimSpace(line), []byte("DONE")) {
 		line = []byte("DONE\r\n")

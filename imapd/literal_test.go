@@ -37,6 +37,9 @@ func TestRefusedLiteralIsNeverRun(t *testing.T) {
 		"second message":              {true, "a APPEND INBOX {5+}\r\nhello {41+}"},
 		"a tag that is none":          {true, "a* APPEND INBOX (x {41+}"},
 		"no tag":                      {true, "{41+}"},
+		"instead of DONE":             {true, "a IDLE\r\nb APPEND INBOX {41+}"},
+		"instead of an answer":        {false, "a AUTHENTICATE PLAIN\r\nb LOGIN {41+}"},
+		"inside quotes":               {true, "a SELECT \"x\r\ny z {41+}"},
 	} {
 		w := h.dial()
 		if c.signedIn {
@@ -96,6 +99,11 @@ func TestAcceptedLiterals(t *testing.T) {
 	w.send("Subject: court\r\n\r\nab\n\r\n")
 	if _, tagged := w.until("d"); !strings.HasPrefix(tagged, "OK [APPENDUID ") {
 		t.Fatal(tagged)
+	}
+	for _, form := range []string{"UTF8 (~{21+}\r\nSubject: court\r\n\r\nab\n)", "~{21+}\r\nSubject: court\r\n\r\nab\n"} {
+		if _, tagged := w.do("APPEND INBOX %s", form); !strings.HasPrefix(tagged, "OK [APPENDUID ") {
+			t.Fatal(form, tagged)
+		}
 	}
 	w.ok("SELECT INBOX")
 	got := w.ok("FETCH 1 (FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK[])")

@@ -16,7 +16,12 @@ import (
 	"pli/pipeline"
 )
 
-const commandTimeout = 10 * time.Minute
+// A command that carries messages lasts as long as the line is slow; each write and
+// each read of it has its own bound in the guard.
+const (
+	commandTimeout = 10 * time.Minute
+	carryTimeout   = 2 * time.Hour
+)
 
 // session is one connection's view of one BAL. go-imap's server calls it from one
 // goroutine, but for Idle, which may outlive the reading: mu is held by whatever uses
@@ -63,7 +68,11 @@ func (s *session) Close() error {
 func (s *session) run(command string, f func(ctx context.Context) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	ctx, cancel := context.WithTimeout(s.ctx, commandTimeout)
+	timeout := commandTimeout
+	if command == "FETCH" || command == "APPEND" {
+		timeout = carryTimeout
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, timeout)
 	defer cancel()
 	started := time.Now()
 	err := f(ctx)

@@ -195,7 +195,7 @@ func (s *session) Append(name string, r imap.LiteralReader, o *imap.AppendOption
 		if limit := s.srv.d.Now().Add(mail.MaxFuture); o.Time.IsZero() || o.Time.After(limit) {
 			ask.ReceivedAt = time.Time{}
 		}
-		placed, err := s.srv.d.Filer.Store(ctx, ask, &whole{r: r, left: r.Size()})
+		placed, err := s.srv.d.Filer.Store(ctx, ask, &whole{ctx: ctx, r: r, left: r.Size()})
 		if err != nil {
 			return err
 		}
@@ -211,11 +211,15 @@ func (s *session) Append(name string, r imap.LiteralReader, o *imap.AppendOption
 
 // whole fails when a literal breaks off: half a message is never filed.
 type whole struct {
+	ctx  context.Context
 	r    imap.LiteralReader
 	left int64
 }
 
 func (l *whole) Read(p []byte) (int, error) {
+	if err := l.ctx.Err(); err != nil {
+		return 0, err
+	}
 	n, err := l.r.Read(p)
 	if l.left -= int64(n); err != nil && l.left > 0 {
 		return n, fault.Wrap(fault.Timeout, "imapd.Append", "literal-short", err)
