@@ -85,7 +85,7 @@ func outcome(d DSN, status string) cause {
 			"Your message was handed to the server of DOMAIN, which does not confirm what follows.",
 			"There is nothing to do."}
 	case Delayed:
-		return d.delay()
+		return d.delay(status)
 	}
 	if _, rest, ok := strings.Cut(status, "."); ok {
 		status = "." + rest
@@ -98,13 +98,21 @@ func outcome(d DSN, status string) cause {
 	return cause{} // not reached: the last prefix matches all
 }
 
-func (d DSN) delay() cause {
+func (d DSN) delay(status string) cause {
 	at := func(t time.Time) (fr, en string) {
 		t = t.In(d.At.Location())
 		return t.Format("02/01/2006 à 15 h 04"), t.Format("2006-01-02 at 15:04")
 	}
 	c := cause{"Pas encore remis : le serveur de DOMAIN ne répond pas.", "Inutile de renvoyer votre message.",
 		"Not delivered yet: the server of DOMAIN does not answer.", "There is no need to send your message again."}
+	switch {
+	case strings.HasSuffix(status, ".2.2"):
+		c.fr = "Pas encore remis : la boîte de votre correspondant est pleine."
+		c.en = "Not delivered yet: the recipient's mailbox is full."
+	case !strings.Contains(status, ".4."):
+		c.fr = "Pas encore remis : le serveur de DOMAIN demande d'attendre."
+		c.en = "Not delivered yet: the server of DOMAIN asks us to wait."
+	}
 	if !d.NextAt.IsZero() {
 		fr, en := at(d.NextAt)
 		c.fr, c.en = c.fr+" Prochain essai le "+fr+".", c.en+" Next attempt on "+en+"."

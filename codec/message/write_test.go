@@ -132,6 +132,28 @@ func TestReports(t *testing.T) {
 	}
 }
 
+// TestEveryStatusIsExplained gives words to every class of status (ux.md §6.6), and none
+// that says DOMAIN.
+func TestEveryStatusIsExplained(t *testing.T) {
+	rcpt := DSNRecipient{Final: mail.MustAddress("nadia@mss-b.example")}
+	for status, want := range map[string]string{
+		"5.1.1": "n'existe pas", "5.1.2": "espace de confiance", "5.2.1": "fermée", "5.2.2": "pleine", "5.3.4": "taille", "5.2.3": "taille",
+		"4.4.7": "dans les délais", "5.4.7": "dans les délais", "5.4.1": "pas répondu", "5.6.0": "contenu", "5.7.0": "sécurité", "5.7.1": "n'accepte pas",
+		"5.7.10": "prouvé", "5.7.11": "prouvé", "5.5.0": "refusé", "": "refusé", "nonsense": "refusé",
+	} {
+		rcpt.Status = status
+		if c := explain(DSN{Action: Failed}, rcpt); !strings.Contains(c.fr, want) || strings.Contains(fmt.Sprint(c), "DOMAIN") || c.fixFR == "" || c.en == "" || c.fixEN == "" {
+			t.Errorf("%s: %q", status, c)
+		}
+	}
+	for status, want := range map[string]string{"4.2.2": "pleine", "4.4.1": "ne répond pas", "4.3.0": "attendre"} {
+		rcpt.Status = status
+		if c := explain(DSN{Action: Delayed, At: at}, rcpt); !strings.Contains(c.fr, want) || strings.Contains(fmt.Sprint(c), "DOMAIN") {
+			t.Errorf("%s: %q", status, c)
+		}
+	}
+}
+
 func TestReportsToNobody(t *testing.T) {
 	if _, err := BuildDSN(DSN{From: house, At: at}); !fault.Is(err, fault.Invalid) {
 		t.Errorf("a DSN to nobody: %v", err)
