@@ -588,7 +588,7 @@ func TestStatements(t *testing.T) {
 	db := pgtest.DB(t)
 	for i, sql := range []string{insertLetter, deposit, usedSize, createMailbox, listMailboxes, mailboxByName, mailboxByRole, mailboxByID,
 		renameMailbox, lockMailbox, deleteMessages, deleteMailbox, subscribe, snapshot, changesSince, places, messagesByUID, linesByUID, newest, byMessageID,
-		countDeleted, keepViews, storeFlags, modifiedSince, bumpUnseen, lockMailboxes, copyMessages, removeMessages, threads, threadMessages,
+		countDeleted, keepViews, storeFlags, modifiedSince, bumpUnseen, lockMailboxes, copyMessages, removeMessages, threadBoxes, threads, threadMessages,
 		sweepLetters, orphans, sweepKeys, keepContentKeys, findByMessageID} {
 		if _, err := db.Exec(t.Context(), "PREPARE s"+fmt.Sprint(i)+" AS "+sql); err != nil {
 			t.Errorf("%v: %s", err, sql)

@@ -92,10 +92,10 @@ func scanPlace(row pgx.CollectableRow) (p Place, err error) {
 	return p, err
 }
 
+// The letter's outline is looked up only for a message that has no view yet.
 const messageColumns = `m.mailbox_id, m.uid, m.modseq, m.letter_id, m.generation, m.packet, m.view,
-	CASE WHEN m.view IS NULL THEN l.outline END, m.flags, m.keywords, m.size, m.message_id_key, m.thread_key, m.received_at`
-
-const messageTables = ` FROM message m LEFT JOIN letter l ON m.view IS NULL AND l.id = m.letter_id `
+	CASE WHEN m.view IS NULL THEN (SELECT l.outline FROM letter l WHERE l.id = m.letter_id) END,
+	m.flags, m.keywords, m.size, m.message_id_key, m.thread_key, m.received_at`
 
 func scanMessage(row pgx.CollectableRow) (Message, error) { return scanMessageAnd(row) }
 
@@ -124,7 +124,7 @@ func (s *Store) Lines(ctx context.Context, q pg.Querier, mb id.Mailbox, uids []m
 	return collect("mailstore.Lines", rows, err)
 }
 
-const messagesByUID = `SELECT ` + messageColumns + messageTables + `
+const messagesByUID = `SELECT ` + messageColumns + ` FROM message m
 WHERE m.mailbox_id = $1 AND m.uid = ANY($2) ORDER BY m.uid`
 
 // Messages reads the messages of the given UIDs, by ascending UID. UIDs that are gone
@@ -146,7 +146,7 @@ func (s *Store) Message(ctx context.Context, q pg.Querier, mb id.Mailbox, uid ma
 	return ms[0], nil
 }
 
-const newest = `SELECT ` + messageColumns + messageTables + `
+const newest = `SELECT ` + messageColumns + ` FROM message m
 WHERE m.mailbox_id = $1 AND m.uid < $2 ORDER BY m.uid DESC LIMIT $3`
 
 // Newest reads up to limit messages with a UID below before (0: from the newest), by
@@ -160,7 +160,7 @@ func (s *Store) Newest(ctx context.Context, q pg.Querier, mb id.Mailbox, before 
 	return collect("mailstore.Newest", rows, err)
 }
 
-const byMessageID = `SELECT ` + messageColumns + messageTables + `
+const byMessageID = `SELECT ` + messageColumns + ` FROM message m
 WHERE m.mailbox_id = $1 AND m.message_id_key = $2 ORDER BY m.uid DESC LIMIT 1`
 
 // ByMessageID finds the newest message of a mailbox that bears a Message-ID key.
