@@ -431,6 +431,7 @@ func (h *house) fillRecord(p sample.Person, report sample.CDA) {
 		{At: testNow.Add(-2 * time.Hour), Who: k, Kind: ByProfessional, Action: "read-document", Document: lab.ID, Title: lab.Title, Ground: "Médecin traitant déclaré"},
 		{At: testNow.Add(-26 * time.Hour), Kind: ByHouse, Action: "file-document", Document: lab.ID, Title: lab.Title, Ground: "Compte rendu reconnu, patient identifié"},
 		{At: testNow.Add(-26 * time.Hour), Who: "Laboratoire des Halles, Lyon", Kind: ByProfessional, Action: "receive", Ground: "Opérateur de l'espace de confiance"},
+		{At: testNow.Add(-27 * time.Hour), Operator: "mss-b.example", Kind: ByProfessional, Action: "receive", Ground: "Opérateur de l'espace de confiance"},
 		{At: testNow.Add(-48 * time.Hour), Kind: ByPatient, Action: "open-bal", Ground: "Titulaire de la boîte"},
 		{At: testNow.Add(-49 * time.Hour), Kind: ByPatient, Action: "keep-document", Document: mine.ID, Title: mine.Title},
 		{At: testNow.Add(-72 * time.Hour), Who: "LENOIR Ève, Pharmacienne, Nîmes", Kind: ByProfessional, Action: "read-document", Title: "Document", Ground: "Aucune relation de soin", Denied: true},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -166,16 +167,19 @@ func cardOf(p message.Person, cards map[mail.Address]Card) Card {
 	return Card{Name: name}
 }
 
-// Line is « HADDAD Karim, Médecin, Cabinet des Halles, Lyon », the empty parts left
-// out; "" when even the name is missing and only an operator is known.
-func (c Card) Line() string {
-	parts := make([]string, 0, 4)
-	for _, p := range []string{c.Name, c.Profession, c.Structure, c.City} {
-		if p != "" && (len(parts) == 0 || parts[len(parts)-1] != p) {
-			parts = append(parts, p)
+// Line is « HADDAD Karim, Médecin, Cabinet des Halles, Lyon », the empty parts and what
+// was said already left out; the operator alone when nothing else is known.
+func (c Card) Line() string { return joined(c.Name, c.Profession, c.Structure, c.City) }
+
+// joined joins what is new in each part, whatever its capitals.
+func joined(parts ...string) string {
+	var kept []string
+	for _, p := range parts {
+		if p != "" && !slices.ContainsFunc(kept, func(k string) bool { return strings.EqualFold(k, p) }) {
+			kept = append(kept, p)
 		}
 	}
-	return strings.Join(parts, ", ")
+	return strings.Join(kept, ", ")
 }
 
 // Role is what a list says beside the name: the profession, else where.
@@ -183,7 +187,7 @@ func (c Card) Role() string {
 	switch {
 	case c.Profession != "":
 		return c.Profession
-	case c.Structure != c.Name:
+	case !strings.EqualFold(c.Structure, c.Name):
 		return c.Structure
 	}
 	return c.City
@@ -191,12 +195,10 @@ func (c Card) Role() string {
 
 // Rest is the line without the name.
 func (c Card) Rest() string {
-	c2 := c
-	c2.Name = ""
-	if c.Structure == c.Name {
-		c2.Structure = ""
+	if strings.EqualFold(c.Structure, c.Name) {
+		return joined(c.Profession, c.City)
 	}
-	return c2.Line()
+	return joined(c.Profession, c.Structure, c.City)
 }
 
 // paginate works out the page asked for and the links around it.

@@ -328,8 +328,11 @@ func (a houseRecord) History(ctx context.Context, s Session, before time.Time, l
 	events := make([]Event, 0, len(lines))
 	for _, l := range lines {
 		e := Event{At: l.At, Who: l.Who, Kind: ActorKind(l.Kind), Action: l.Action, What: l.What, Document: l.Doc, Title: l.Title, Ground: l.Ground, Denied: l.Denied}
-		if e.Kind == ByHouse {
+		switch {
+		case e.Kind == ByHouse:
 			e.Who = "" // the page has its own word for the house
+		case mail.ValidDomain(e.Who):
+			e.Who, e.Operator = "", e.Who
 		}
 		events = append(events, e)
 	}

@@ -155,6 +155,7 @@ func Categories() []Category {
 type Event struct {
 	At       time.Time
 	Who      string // « NOM Prénom, profession, structure »; "" when Kind says it all
+	Operator string // the domain, when it is all that is known of who acted
 	Kind     ActorKind
 	Action   string // stable; the catalogue has words for each under history.action
 	What     string // in French, for an action the catalogue does not know

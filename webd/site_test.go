@@ -20,14 +20,7 @@ func TestSite(t *testing.T) {
 	if *realSite == "" {
 		t.Skip("-site names no demo.json: no running Pli to look at")
 	}
-	var d struct {
-		Operators []struct{ Web string }
-		Accounts  []struct {
-			Operator              int
-			Kind, Login, Password string
-			TOTP                  string `json:"totp_secret"`
-		}
-	}
+	var d siteDemo
 	b, err := os.ReadFile(*realSite)
 	if err == nil {
 		err = json.Unmarshal(b, &d)
@@ -37,6 +30,9 @@ func TestSite(t *testing.T) {
 	}
 	for _, a := range d.Accounts {
 		if a.Kind == "patient" {
+			if *siteLetters {
+				d.sendLetters(t, a)
+			}
 			for i, width := range []int64{1280, 360} {
 				if i > 0 { // a code is taken once
 					time.Sleep(time.Until(time.Now().Truncate(30 * time.Second).Add(30*time.Second + 200*time.Millisecond)))
