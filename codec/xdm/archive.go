@@ -28,8 +28,8 @@ type Archive struct {
 
 // Limits of an archive (mssante.md §7.1); a zero field means the default.
 type Limits struct {
-	Entries      int   // 1,000
-	TotalSize    int64 // octets expanded, 200 MB
+	Entries      int   // files, and documents that the metadata describe: 1,000 of each
+	TotalSize    int64 // octets expanded, 200 MB; of the files, and of the documents described
 	Ratio        int64 // expansion, 100
 	MetadataSize int64 // octets of all METADATA.XML together, 4 MB
 }
@@ -248,6 +248,22 @@ func (a *Archive) readMetadata(lim Limits) error {
 		}
 		a.Submissions = append(a.Submissions, m.submissions...)
 		a.Entries = append(a.Entries, m.entries...)
+	}
+	return a.checkEntries(lim)
+}
+
+// checkEntries bounds what reading every document costs: the metadata may describe one
+// file any number of times.
+func (a *Archive) checkEntries(lim Limits) error {
+	const op = "xdm.Open"
+	if len(a.Entries) > lim.Entries {
+		return refuse(op, "too-many-entries")
+	}
+	left := lim.TotalSize
+	for _, e := range a.Entries {
+		if left -= max(e.Size, 0); left < 0 {
+			return refuse(op, "too-large")
+		}
 	}
 	return nil
 }

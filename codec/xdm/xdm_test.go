@@ -145,6 +145,24 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// A small archive once described its one file thousands of times: each would have been
+// expanded, hashed, put in quarantine and traced.
+func TestOneFileDescribedManyTimes(t *testing.T) {
+	for code, a := range map[string]struct{ times, size int }{"too-many-entries": {1001, 10}, "too-large": {300, 1 << 20}, "": {100, 10}} {
+		it := sample.Item{Name: "DOC0001.XML", Content: make([]byte, a.size), UniqueID: "2.25.1"}
+		archive := sample.Archive{Items: []sample.Item{it}}
+		for range a.times - 1 {
+			it.Missing = true // the file is there once
+			archive.Items = append(archive.Items, it)
+		}
+		archive.Items[0].Content = make([]byte, 10) // small, as is the archive
+		got, err := open(archive.Bytes())
+		if fault.CodeOf(err) != code || code == "" && len(got.Entries) != a.times {
+			t.Errorf("%d times %d octets: %v", a.times, a.size, err)
+		}
+	}
+}
+
 // A size in the directory that lies is caught while reading, not believed.
 func TestLyingSize(t *testing.T) {
 	b := sample.Archive{Items: items()[:1]}.Bytes()
