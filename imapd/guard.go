@@ -148,7 +148,7 @@ func (g *guard) block() error {
 	}
 	g.between = g.first
 	if g.stopping && g.between {
-		g.sayBye(fault.Text{FR: "Le service redémarre. Reconnectez-vous.", EN: "The service restarts. Please reconnect."})
+		g.sayBye(restarting)
 		return io.EOF
 	}
 	g.reading = true

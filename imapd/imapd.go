@@ -192,8 +192,9 @@ func (s *Server) handle(ctx context.Context, conn net.Conn, implicit bool, hand 
 	}
 	defer s.leave(host)
 	if !implicit {
-		ready := func() bool { return ctx.Err() == nil }
-		if !plainPhase(conn, ready) {
+		wake := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
+		ready := plainPhase(conn, func() bool { return ctx.Err() == nil })
+		if wake(); !ready {
 			return
 		}
 	}

@@ -30,13 +30,16 @@ func plainPhase(conn net.Conn, ready func() bool) bool {
 	for range maxCommands {
 		line, err := br.ReadSlice('\n')
 		if err != nil {
+			if !ready() {
+				say("* BYE " + bilingual(restarting))
+			}
 			return false
 		}
 		tag, verb, ok := tagAndVerb(line)
 		_, _, literal := literalAtEnd(line)
 		switch {
 		case !ready():
-			say("* BYE " + bilingual(fault.Unavailable.Text()))
+			say("* BYE " + bilingual(restarting))
 			return false
 		case !ok:
 			say("* BAD " + bilingual(fault.Invalid.Text()))

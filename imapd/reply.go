@@ -65,6 +65,9 @@ func bilingual(t fault.Text) string {
 	}, s)
 }
 
+// restarting is said to whoever is connected at a stop.
+var restarting = fault.Text{FR: "Le service redémarre. Reconnectez-vous.", EN: "The service restarts. Please reconnect."}
+
 // readOnly is the refusal of a change where only reading is possible.
 func readOnly(op string) error {
 	return fault.New(fault.Forbidden, op, "read-only").Say("Ce dossier est ouvert en lecture seule.", "This folder is open for reading only.")

@@ -191,14 +191,14 @@ func TestConnectionCap(t *testing.T) {
 // A stop says BYE to who waits, even in IDLE, and lets a command in hand finish.
 func TestStop(t *testing.T) {
 	h := newHouse(t)
-	idle, waiting, early := h.inbox(), h.login(), h.dial()
+	idle, waiting, early, plain := h.inbox(), h.login(), h.dial(), h.dialClear()
 	idle.send("a IDLE\r\n")
 	idle.line()
 	half := h.login()
 	half.send("b APPEND INBOX {21}\r\n")
 	half.line()
 	h.stop()
-	for name, w := range map[string]*wire{"idle": idle, "waiting": waiting, "before sign-in": early} {
+	for name, w := range map[string]*wire{"idle": idle, "waiting": waiting, "before sign-in": early, "before TLS": plain} {
 		if got := w.rest(); !strings.HasPrefix(got, "* BYE Le service redémarre.") || strings.Count(got, "\n") != 1 {
 			t.Errorf("%s: %q", name, got)
 		}
