@@ -275,16 +275,30 @@ func (g *Ingester) answer(ctx context.Context, l *openLetter, os []outcome) erro
 	if filed > 0 && refused > 0 {
 		n.Detail = fmt.Sprintf("Documents rangés : %d. Documents refusés : %d.", filed, refused)
 	}
-	if n.Header = l.outline.Header; l.body.Size() <= maxReturned {
-		n.Header, n.Original = nil, io.NewSectionReader(l.body, 0, l.body.Size())
+	n.Header = l.outline.Header
+	if l.body.Size() <= maxReturned {
+		whole := n
+		whole.Header, whole.Original = nil, io.NewSectionReader(l.body, 0, l.body.Size())
+		if err = g.notify(ctx, l, whole); !fault.Is(err, fault.InvalidContent) {
+			return err
+		}
+	} // what is too deep to be given back whole is told with its header
+	if err = g.notify(ctx, l, n); fault.Is(err, fault.InvalidContent) {
+		g.d.Log.Warn("MDN not taken in", "letter", l.in.Letter.String(), "code", fault.CodeOf(err))
+		return nil
 	}
+	return err
+}
+
+// notify deposits an MDN. A reader who may get none is not an error.
+func (g *Ingester) notify(ctx context.Context, l *openLetter, n message.MDN) error {
 	body, err := message.BuildMDN(n)
 	if err != nil {
 		return err
 	}
 	err = g.d.Notices.Notice(ctx, Notice{To: l.reverse, Body: body, Key: "mdn|" + l.in.Letter.String() + "|" + fmt.Sprint(int64(l.in.BAL))})
 	switch fault.KindOf(err) {
-	case fault.NotFound, fault.Withheld, fault.Closed, fault.Forbidden, fault.Untrusted, fault.InvalidContent:
+	case fault.NotFound, fault.Withheld, fault.Closed, fault.Forbidden, fault.Untrusted:
 		g.d.Log.Info("MDN without a reader", "letter", l.in.Letter.String(), "code", fault.CodeOf(err))
 		return nil
 	}

@@ -707,3 +707,19 @@ func TestAMachineThatAsksIsTold(t *testing.T) {
 		t.Errorf("%d notices", n)
 	}
 }
+
+// A document mail with as many parts as are taken in had no MDN: given back whole, it
+// was more than that.
+func TestReceiptForTheLargestNumberOfParts(t *testing.T) {
+	h := newRecordHouse(t)
+	labo, aline := h.people["labo"], h.people["aline"]
+	text := "From: " + labo.address.Reveal() + "\r\nDisposition-Notification-To: " + labo.address.Reveal() +
+		"\r\nSubject: XDM/1.0/DDM+Essai\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n" +
+		strings.Repeat("--b\r\n\r\nx\r\n", 999) + "--b--\r\n"
+	env := mail.Envelope{ReversePath: labo.address, Recipients: []mail.Recipient{{Address: aline.address}}}
+	rec := readNeed(h.Submit(t.Context(), labo.who, env, strings.NewReader(text)))(t)
+	h.run(IngestJob{Letter: rec.Letter, BAL: aline.who.BAL})
+	if o, mdn, n := h.last("labo"); n != 1 || !o.IsReport() || !strings.Contains(mdn, "906") {
+		t.Errorf("%d notices", n)
+	}
+}

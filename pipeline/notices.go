@@ -103,12 +103,36 @@ func (p *Pipeline) DSN(ctx context.Context, r outbound.Report) error {
 	})
 }
 
-func (p *Pipeline) dsn(ctx context.Context, r outbound.Report) error {
-	original, err := r.Original(ctx)
-	if err != nil {
-		return err
+// returned is how much of the original a report gives back.
+type returned int
+
+const (
+	nothing returned = iota
+	headerOnly
+	whole
+)
+
+// dsn gives back what it may of the original, and less when the report could not be
+// taken in with it, or when it cannot be read any more: that a message was lost is told
+// in any case.
+func (p *Pipeline) dsn(ctx context.Context, r outbound.Report) (err error) {
+	give := headerOnly
+	if r.Full && r.Action == outbound.Failed {
+		give = whole
 	}
-	defer original.Close()
+	for ; give >= nothing; give-- {
+		err = p.dsnWith(ctx, r, give)
+		switch fault.KindOf(err) {
+		case fault.InvalidContent, fault.TooLarge, fault.Corrupt:
+			p.d.Log.WarnContext(ctx, "report with less of its original", "letter", r.Letter.String(), "code", fault.CodeOf(err))
+		default:
+			return err
+		}
+	}
+	return err
+}
+
+func (p *Pipeline) dsnWith(ctx context.Context, r outbound.Report, give returned) error {
 	d := message.DSN{
 		From: p.postmaster(), To: r.To, At: r.At.In(p.d.Zone), Action: message.DSNAction(r.Action),
 		ReportingMTA: p.d.Config.Hostname, EnvelopeID: r.EnvelopeID, ArrivedAt: r.QueuedAt.In(p.d.Zone),
@@ -120,8 +144,18 @@ func (p *Pipeline) dsn(ctx context.Context, r outbound.Report) error {
 			Diagnostic: rcpt.Diagnostic, TriedAt: rcpt.LastTryAt.In(p.d.Zone),
 		})
 	}
-	if d.Header, d.Original, err = quote(original, r.Full && r.Action == outbound.Failed); err != nil {
-		return err
+	if give > nothing {
+		original, err := r.Original(ctx)
+		if fault.Is(err, fault.NotFound) { // of the letter, which is damage; not of a reader
+			err = fault.Wrap(fault.Corrupt, "pipeline.dsn", "letter-missing", err)
+		}
+		if err != nil {
+			return err
+		}
+		defer original.Close()
+		if d.Header, d.Original, err = quote(original, give == whole); err != nil {
+			return err
+		}
 	}
 	body, err := message.BuildDSN(d)
 	if err != nil {

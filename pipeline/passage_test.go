@@ -266,6 +266,40 @@ func TestDSN(t *testing.T) {
 	}
 }
 
+// TestDSNOfWhatCannotBeGivenBack: failures of messages at the limits of what is taken in,
+// or whose blob is gone, were never told to their senders.
+func TestDSNOfWhatCannotBeGivenBack(t *testing.T) {
+	t.Parallel()
+	h := newWalkHouse(t, clamav.None{})
+	stream := func(s string) func(context.Context) (io.ReadCloser, error) {
+		return func(context.Context) (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(s)), nil }
+	}
+	var deep strings.Builder
+	deep.WriteString("Subject: Avis\r\n")
+	for i := range 50 {
+		fmt.Fprintf(&deep, "Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n", i, i)
+	}
+	for name, original := range map[string]func(context.Context) (io.ReadCloser, error){
+		"too deep inside a report": stream(deep.String()),
+		"a header of 1 MiB":        stream("Subject: Avis\r\n" + strings.Repeat("X: y\r\n", 1<<18) + "\r\nb\r\n"),
+		"no blob": func(context.Context) (io.ReadCloser, error) {
+			return nil, fault.New(fault.NotFound, "blob.Files.Open", "no-blob")
+		},
+	} {
+		before := h.count("adele", mail.Inbox)
+		err := h.DSN(t.Context(), outbound.Report{ID: name, Action: outbound.Failed, Full: true, Sender: h.people["adele"].who.BAL,
+			To: h.people["adele"].address, QueuedAt: h.clock, At: h.clock, Original: original,
+			Recipients: []outbound.ReportRecipient{{Final: h.people["bob"].address, Status: "5.1.1", LastTryAt: h.clock}}})
+		if err != nil || h.count("adele", mail.Inbox) != before+1 {
+			t.Errorf("%s: %v, %d reports", name, err, h.count("adele", mail.Inbox)-before)
+			continue
+		}
+		if o, text := h.newest("adele", mail.Inbox); !o.IsReport() || !strings.Contains(text, "bob@mss-b.example") {
+			t.Errorf("%s: not the report:\n%.500s", name, text)
+		}
+	}
+}
+
 // TestAtOnce submits the same message, and others, from many sides: each recipient has
 // each once, and UIDs are without gaps.
 func TestAtOnce(t *testing.T) {
