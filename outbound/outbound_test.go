@@ -163,6 +163,7 @@ func (p *peer) got() []string {
 
 // letters is a stand-in for seal and blob: it turns bits over.
 type letters struct {
+	sent    func() // content was sent
 	content string
 	broken  bool
 	closed  atomic.Int32
@@ -194,9 +195,22 @@ func (l *letters) Content(context.Context) (io.ReadCloser, error) {
 	if l.broken {
 		r = io.MultiReader(r, failing{})
 	}
-	return io.NopCloser(r), nil
+	return sent{r, l.sent}, nil
 }
 func (l *letters) Close() { l.closed.Add(1) }
+
+// sent is a content that says when it was sent.
+type sent struct {
+	io.Reader
+	f func()
+}
+
+func (s sent) Close() error {
+	if s.f != nil {
+		s.f()
+	}
+	return nil
+}
 
 type failing struct{}
 
@@ -682,6 +696,50 @@ func TestReportLostBeforeItsMark(t *testing.T) {
 	}
 	if len(p.froms) != 1 {
 		t.Errorf("%d attempts at a settled recipient", len(p.froms))
+	}
+}
+
+// A second recipient that failed after a first report, whose mark was lost, was taken for
+// told: the report made again bore the first one's ID.
+func TestReportWithOneMoreIsAnother(t *testing.T) {
+	p := newPeer(t, "b", nil)
+	code := 450
+	p.rcpt = func(to string, _ *smtp.RcptOptions) error {
+		if strings.HasPrefix(to, "b@") {
+			return refusal(code, smtp.EnhancedCode{code / 100, 1, 1}, "inconnue")
+		}
+		return refusal(550, smtp.EnhancedCode{5, 1, 1}, "inconnue")
+	}
+	h := newHouse(t, map[string]string{"mss-b.example": p.addr})
+	n := h.send("mss-b.example", "k.haddad@mss-a.example", to("a@mss-b.example"), to("b@mss-b.example"))
+	h.run(n)
+	if _, err := h.db.Exec(t.Context(), `UPDATE outbound_recipient SET end_told = false WHERE outbound_id = $1 AND n = 0`, n); err != nil {
+		t.Fatal(err)
+	}
+	code, h.skew = 550, time.Hour
+	if !h.run(n) {
+		t.Fatal("not done")
+	}
+	r := h.notices.all()
+	if len(r) != 2 || len(r[1].Recipients) != 2 || r[0].ID == r[1].ID {
+		t.Errorf("reports: %+v", r)
+	}
+}
+
+// A worker stopped between the peer's 250 and the commit forgot it, and the letter went
+// out a second time.
+func TestStoppedRightAfterDelivery(t *testing.T) {
+	p := newPeer(t, "b", nil)
+	h := newHouse(t, map[string]string{"mss-b.example": p.addr})
+	n := h.send("mss-b.example", "k.haddad@mss-a.example", to("a@mss-b.example"))
+	ctx, stop := context.WithCancel(t.Context())
+	h.letters.sent = stop
+	if err := h.q.run(ctx, relayJob{n}); !errors.Is(err, context.Canceled) {
+		t.Fatalf("run: %v", err)
+	}
+	h.letters.sent, h.skew = nil, time.Hour
+	if !h.run(n) || len(p.got()) != 1 {
+		t.Errorf("the peer got it %d times", len(p.got()))
 	}
 }
 

@@ -41,7 +41,6 @@ func (q *Queue) report(ctx context.Context, it *item, env *envelope, l Letter, a
 		return nil
 	}
 	r := Report{
-		ID:     fmt.Sprintf("%s.%d.%s.%d", it.letter, it.id, action, it.recipients[which[0]].n),
 		Action: action, Letter: it.letter, Sender: it.sender, To: env.from, EnvelopeID: env.id, Full: env.full,
 		QueuedAt: it.queuedAt, At: q.d.Now(),
 		Original: func(ctx context.Context) (io.ReadCloser, error) { return l.Content(ctx) },
@@ -60,6 +59,8 @@ func (q *Queue) report(ctx context.Context, it *item, env *envelope, l Letter, a
 			Status: status(action, rec.enhanced), Diagnostic: diagnostic(rec.code, rec.enhanced, string(text)), RemoteMTA: rec.mta, LastTryAt: timeOf(rec.triedAt)})
 		ns = append(ns, rec.n)
 	}
+	// All are in the ID: a report made again with one more is another.
+	r.ID = fmt.Sprintf("%s.%d.%s.%v", it.letter, it.id, action, ns)
 	if err := q.d.Notices.DSN(ctx, r); err != nil {
 		return err
 	}

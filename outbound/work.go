@@ -194,7 +194,7 @@ func (q *Queue) attempt(ctx context.Context, it *item, env *envelope, l Letter) 
 		start := time.Now()
 		results = q.relay(ctx, it, env, l, waiting)
 		if ctx.Err() != nil {
-			return ctx.Err() // stopped or lost the lease: not an attempt
+			return errors.Join(ctx.Err(), q.keepDelivered(ctx, it, env, l, waiting, results))
 		}
 		q.observe(it, results, time.Since(start))
 	} else {
@@ -204,6 +204,24 @@ func (q *Queue) attempt(ctx context.Context, it *item, env *envelope, l Letter) 
 		q.observe(it, results, 0)
 	}
 	return q.settle(ctx, it, env, l, waiting, results)
+}
+
+// keepDelivered writes what an attempt had delivered when we were stopped or lost the
+// lease: the peer has it, and it must not go out again. The rest is no attempt.
+func (q *Queue) keepDelivered(ctx context.Context, it *item, env *envelope, l Letter, waiting []int, results []result) error {
+	var taken []int
+	var kept []result
+	for k, r := range results {
+		if r.state == delivered {
+			taken, kept = append(taken, waiting[k]), append(kept, r)
+		}
+	}
+	if len(taken) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	return q.settle(ctx, it, env, l, taken, kept)
 }
 
 // expired gives up on a recipient: the last reply says why, where it says something the
