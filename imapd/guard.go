@@ -352,6 +352,14 @@ func (g *guard) sayBye(t fault.Text) {
 	g.dead = true
 }
 
+// end says BYE and lets nothing more be read or written.
+func (g *guard) end(t fault.Text) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.sayBye(t)
+	_ = g.conn.SetReadDeadline(time.Unix(1, 0))
+}
+
 // engineBug is what go-imap's server answers to what it cannot read and has no better
 // word for; our sessions never fail that way, so it is the client's mistake.
 var engineBug = []byte(" NO [SERVERBUG] Internal server error\r\n")
@@ -488,7 +496,7 @@ func (g *guard) Close() error {
 func (g *guard) SetReadDeadline(t time.Time) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.stopping && g.reading && g.between {
+	if g.dead || g.stopping && g.reading && g.between {
 		return nil
 	}
 	if end := g.since.Add(maxEarlyTime); !g.signedIn && t.After(end) {

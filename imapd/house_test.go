@@ -20,6 +20,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -70,9 +71,12 @@ type house struct {
 	stop   context.CancelFunc
 	served chan error
 
-	deny     error
+	deny     atomic.Pointer[fault.Error]
 	readOnly bool
+	later    atomic.Int64 // how much later than it is the door believes it to be
 }
+
+func (h *house) now() time.Time { return time.Now().Add(time.Duration(h.later.Load())) }
 
 type safeBuffer struct {
 	mu sync.Mutex
@@ -92,14 +96,21 @@ func (s *safeBuffer) String() string {
 }
 
 func (h *house) Do(ctx context.Context, _ []policy.Question, act func(context.Context, *pg.Tx, []policy.Decision) error) error {
-	if h.deny != nil {
-		return h.deny
+	if err := h.deny.Load(); err != nil {
+		return err
 	}
 	d := policy.Decision{Effect: policy.Permit, Obligations: []policy.Obligation{policy.Trace}}
 	if h.readOnly {
 		d.Obligations = append(d.Obligations, policy.ReadOnly)
 	}
 	return h.db.InTx(ctx, func(ctx context.Context, tx *pg.Tx) error { return act(ctx, tx, []policy.Decision{d}) })
+}
+
+func (h *house) Ask(context.Context, policy.Question) (policy.Decision, error) {
+	if h.deny.Load() != nil {
+		return policy.Decision{Effect: policy.Deny, Reasons: []policy.Reason{{Rule: "test"}}}, nil
+	}
+	return policy.Decision{Effect: policy.Permit}, nil
 }
 
 func (h *house) ByID(_ context.Context, _ pg.Querier, b id.BAL) (directory.BAL, error) {
@@ -193,7 +204,7 @@ func (h *house) serve(dir string, change []func(*Config)) {
 	log := slog.New(slog.NewJSONHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	reader := pipeline.NewReader(pipeline.ReaderDeps{DB: h.db, Mail: h.mail, Gate: h, Boxes: h, Seal: h.seal, Blobs: h.blobs, SpoolDir: dir, Log: log})
 	h.server = New(Deps{
-		DB: h.db, Mail: h.mail, SignIn: h, Reader: reader, Filer: h, Wake: h.newBus(), TLS: serverTLS(h.t), Log: log, Now: time.Now,
+		DB: h.db, Mail: h.mail, SignIn: h, Reader: reader, Filer: h, Wake: h.newBus(), TLS: serverTLS(h.t), Log: log, Now: h.now,
 		VerifyClient: func(cs tls.ConnectionState) (*x509.Certificate, error) {
 			if len(cs.PeerCertificates) == 0 {
 				return nil, fault.New(fault.Untrusted, "certs.VerifyClient", "no-certificate")

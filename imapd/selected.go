@@ -253,7 +253,10 @@ func (s *session) Idle(w *imapserver.UpdateWriter, stop <-chan struct{}) error {
 	for {
 		if s.sel != nil {
 			ctx, cancel := context.WithTimeout(s.ctx, time.Minute)
-			err := s.catchUp(ctx, w, true)
+			err := s.stillAllowed(ctx)
+			if err == nil {
+				err = s.catchUp(ctx, w, true)
+			}
 			cancel()
 			if err != nil {
 				return reply(err)

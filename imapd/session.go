@@ -23,6 +23,10 @@ const (
 	carryTimeout   = 2 * time.Hour
 )
 
+// askAgain is how long a right to read lasts before the gate is asked again: a session
+// in IDLE may last for days.
+const askAgain = 10 * time.Minute
+
 // session is one connection's view of one BAL. go-imap's server calls it from one
 // goroutine, but for Idle, which may outlive the reading: mu is held by whatever uses
 // the fields below it.
@@ -38,6 +42,7 @@ type session struct {
 	bal  *pipeline.OpenBAL // nil before sign-in
 	sel  *selected         // nil when no mailbox is selected
 	last imap.NumSet       // of the last SEARCH … SAVE, as UIDs (RFC 5182)
+	seen time.Time         // when the gate last allowed this
 }
 
 var (
@@ -75,7 +80,10 @@ func (s *session) run(command string, f func(ctx context.Context) error) error {
 	ctx, cancel := context.WithTimeout(s.ctx, timeout)
 	defer cancel()
 	started := time.Now()
-	err := f(ctx)
+	err := s.stillAllowed(ctx)
+	if err == nil {
+		err = f(ctx)
+	}
 	s.srv.metrics.done(command, started, err)
 	level := slog.LevelDebug
 	if k := fault.KindOf(err); err != nil && (k == fault.Internal || k == fault.Corrupt || k == fault.Unavailable) && s.ctx.Err() == nil {
@@ -89,6 +97,29 @@ func (s *session) run(command string, f func(ctx context.Context) error) error {
 		log.LogAttrs(ctx, level, "imap command", attrs...)
 	}
 	return err
+}
+
+// stillAllowed asks the gate again when it is time, and ends the connection of who has
+// lost the right to read. A gate that cannot answer changes nothing yet.
+func (s *session) stillAllowed(ctx context.Context) error {
+	now := s.srv.d.Now()
+	if s.bal == nil || now.Sub(s.seen) < askAgain {
+		return nil
+	}
+	err := s.bal.StillAllowed(ctx)
+	switch fault.KindOf(err) {
+	case fault.Unavailable, fault.Timeout, fault.Internal:
+		if err != nil {
+			s.srv.d.Log.Warn("imap right not asked again", "bal", s.who.BAL, "cause", err)
+			return nil
+		}
+	default:
+		s.srv.d.Log.Info("imap right lost", "bal", s.who.BAL, "account", s.who.Account)
+		s.conn.end(fault.TextOf(err))
+		return err
+	}
+	s.seen = now
+	return nil
 }
 
 // Login signs in with an app password.
@@ -108,7 +139,7 @@ func (s *session) open(ctx context.Context, who identity.SignIn) error {
 	if err != nil {
 		return err
 	}
-	s.who, s.bal = who, bal
+	s.who, s.bal, s.seen = who, bal, s.srv.d.Now()
 	s.conn.signIn()
 	s.srv.d.Log.Info("imap sign-in", "account", who.Account, "bal", who.BAL, "means", who.Means)
 	return nil

@@ -80,8 +80,28 @@ func TestSignInByCertificate(t *testing.T) {
 // The gate decides on opening the BAL, and its words reach the client.
 func TestDeniedBAL(t *testing.T) {
 	h := newHouse(t)
-	h.deny = fault.New(fault.Closed, "gate.Do", "R-OPEN-01").Say("Cette boîte est fermée depuis hier.", "This mailbox was closed yesterday.")
+	h.deny.Store(fault.New(fault.Closed, "gate.Do", "R-OPEN-01").Say("Cette boîte est fermée depuis hier.", "This mailbox was closed yesterday."))
 	h.dial().refused("NO [NOPERM] Cette boîte est fermée depuis hier. / This", "LOGIN %s %s", address, password)
+}
+
+// A session does not outlive the right it was opened with.
+func TestRightLostLater(t *testing.T) {
+	h := newHouse(t)
+	busy, idle := h.inbox(), h.inbox()
+	idle.send("a IDLE\r\n")
+	idle.line()
+	h.later.Store(int64(askAgain))
+	busy.ok("FETCH 1:* FLAGS")
+	h.deny.Store(fault.New(fault.Closed, "gate", ""))
+	busy.ok("FETCH 1:* FLAGS")
+	h.later.Store(int64(2 * askAgain))
+	busy.send("b FETCH 1:* FLAGS\r\n")
+	h.put("Subject: trop tard\r\n\r\n")
+	for name, w := range map[string]*wire{"busy": busy, "idle": idle} {
+		if got := w.rest(); !strings.HasPrefix(got, "* BYE ") || strings.Contains(got, "EXISTS") || strings.Contains(got, "OK") {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
 }
 
 func TestReadOnlyBAL(t *testing.T) {

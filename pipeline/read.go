@@ -27,6 +27,7 @@ import (
 
 // ReaderGate decides and traces the opening of a BAL (gate.Gate).
 type ReaderGate interface {
+	Ask(ctx context.Context, q policy.Question) (policy.Decision, error)
 	Do(ctx context.Context, qs []policy.Question, act func(ctx context.Context, tx *pg.Tx, ds []policy.Decision) error) error
 }
 
@@ -67,8 +68,8 @@ func (r *Reader) Open(ctx context.Context, who identity.SignIn) (*OpenBAL, error
 	}
 	o := &OpenBAL{BAL: who.BAL, r: r, keeping: make(chan struct{}, 2)}
 	var holder id.Holder
-	q := policy.Question{Action: policy.OpenBAL, Actor: gate.Actor(who, door), Object: policy.Object{BAL: who.BAL}}
-	err := r.d.Gate.Do(ctx, []policy.Question{q}, func(ctx context.Context, tx *pg.Tx, ds []policy.Decision) error {
+	o.question = policy.Question{Action: policy.OpenBAL, Actor: gate.Actor(who, door), Object: policy.Object{BAL: who.BAL}}
+	err := r.d.Gate.Do(ctx, []policy.Question{o.question}, func(ctx context.Context, tx *pg.Tx, ds []policy.Decision) error {
 		o.ReadOnly = ds[0].Owes(policy.ReadOnly)
 		box, err := r.d.Boxes.ByID(ctx, tx, who.BAL)
 		if err != nil {
@@ -96,13 +97,30 @@ type OpenBAL struct {
 	QuotaSize int64 // octets; 0 is no bound
 	ReadOnly  bool  // nothing may be filed or changed
 
-	r       *Reader
-	key     *seal.Unlocked
-	keeping chan struct{} // bounds the writing back of views
-	jobs    sync.WaitGroup
+	r        *Reader
+	question policy.Question
+	key      *seal.Unlocked
+	keeping  chan struct{} // bounds the writing back of views
+	jobs     sync.WaitGroup
 
 	mu    sync.Mutex
 	whole *wholeBody // the last message asked for by At
+}
+
+// StillAllowed asks the gate again, for a session that lasts: a BAL may have been
+// closed, an account disabled. Errors: those of the gate; a refusal is traced.
+func (o *OpenBAL) StillAllowed(ctx context.Context) error {
+	d, err := o.r.d.Gate.Ask(ctx, o.question)
+	if err != nil {
+		return err
+	}
+	if err := gate.Refusal(d); err != nil {
+		return err
+	}
+	if d.Owes(policy.ReadOnly) && !o.ReadOnly { // it opens for less than before
+		return fault.New(fault.Closed, "pipeline.StillAllowed", "read-only-now")
+	}
+	return nil
 }
 
 // ViewKey seals and opens the names of the BAL's own mailboxes.

@@ -55,6 +55,13 @@ func (h *readHouse) Do(ctx context.Context, qs []policy.Question, act func(conte
 	return h.db.InTx(ctx, func(ctx context.Context, tx *pg.Tx) error { return act(ctx, tx, []policy.Decision{d}) })
 }
 
+func (h *readHouse) Ask(context.Context, policy.Question) (policy.Decision, error) {
+	if h.deny != nil {
+		return policy.Decision{Effect: policy.Deny, Reasons: []policy.Reason{{Rule: "test"}}}, nil
+	}
+	return policy.Decision{Effect: policy.Permit}, nil
+}
+
 func (h *readHouse) ByID(_ context.Context, _ pg.Querier, b id.BAL) (directory.BAL, error) {
 	return directory.BAL{ID: b, Holder: h.holder}, nil
 }
@@ -194,9 +201,15 @@ func TestOpenIsDecidedAndTracedOnce(t *testing.T) {
 	if !o.ReadOnly || o.QuotaSize != 1<<30 {
 		t.Errorf("read-only %v, quota %d", o.ReadOnly, o.QuotaSize)
 	}
+	if err := o.StillAllowed(t.Context()); err != nil {
+		t.Errorf("later: %v", err)
+	}
 	h.deny = fault.New(fault.Closed, "gate.Do", "R-OPEN-02")
 	if _, err := h.reader.Open(t.Context(), identity.SignIn{BAL: h.bal, Means: identity.ByWeb}); !fault.Is(err, fault.Closed) {
 		t.Errorf("denied: %v", err)
+	}
+	if err := o.StillAllowed(t.Context()); err == nil {
+		t.Error("a session outlives its right")
 	}
 	if h.asked[1].Actor.Means != "web" {
 		t.Errorf("asked %+v", h.asked[1])
