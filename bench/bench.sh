@@ -4,7 +4,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 echo "== Go benchmarks"
-go test -run '^$' -bench . -benchmem -benchtime "${BENCHTIME:-1s}" -p 1 ./seal ./codec/... ./mailstore ./pipeline ./imapd | grep -E '^(Benchmark|ok|FAIL|---)'
+mapfile -t packages < <(grep -rl --include='*_test.go' '^func Benchmark' . | xargs -n1 dirname | sort -u)
+go test -run '^$' -bench . -benchmem -benchtime "${BENCHTIME:-1s}" -p 1 "${packages[@]}" | grep -E '^(Benchmark|ok|FAIL|---)'
 echo "== Load"
 mkdir -p bin
 go build -o bin/load ./bench/load

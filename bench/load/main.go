@@ -50,10 +50,11 @@ func run(file string, conns int, scale float64) error {
 	if err != nil {
 		return err
 	}
-	from, to, err := t.people()
-	if err != nil {
-		return err
+	people := t.people()
+	if len(people) < 2 {
+		return fmt.Errorf("two mailboxes with a password are needed")
 	}
+	from, to := people[0], people[1]
 	d, err := newDialer(t.CA)
 	if err != nil {
 		return err
@@ -67,7 +68,7 @@ func run(file string, conns int, scale float64) error {
 		conns    int
 	}{{"5 KB", 5_000, 1000, conns}, {"100 KB", 100_000, 300, conns}, {"10 MB", 10_000_000, 10, min(conns, 2)}} {
 		n := max(int(float64(s.messages)*scale), s.conns)
-		if err := submitAll(d, t.Operators[0].Submissions, from, to, s.name, s.size, n, s.conns, &m); err != nil {
+		if err := submitAll(d, t.Operators[0].Submissions, people, s.name, s.size, n, s.conns, &m); err != nil {
 			return err
 		}
 	}
@@ -99,23 +100,20 @@ func open(file string) (*target, error) {
 	return &t, nil
 }
 
-func (t *target) people() (from, to person, err error) {
+// people are those of the first operator who sign in with an app password.
+func (t *target) people() []person {
+	var out []person
 	for _, a := range t.Accounts {
-		if a.Operator != 0 || a.Kind != "PER" {
-			continue
+		if a.Operator == 0 && a.Password != "" && (a.Kind == "PER" || a.Kind == "ORG") {
+			out = append(out, person{a.Address, a.Password})
 		}
-		if from.address == "" {
-			from = person{a.Address, a.Password}
-			continue
-		}
-		return from, person{a.Address, a.Password}, nil
 	}
-	return from, to, fmt.Errorf("two professionals of the first operator are needed")
+	return out
 }
 
-// submitAll sends n messages of one size over some connections and prints the rate,
-// the latencies, the cost.
-func submitAll(d *dialer, addr string, from, to person, name string, size, n, conns int, m *meter) error {
+// submitAll sends n messages of one size over some connections, from one person to the
+// next, and prints the rate, the latencies, the cost.
+func submitAll(d *dialer, addr string, people []person, name string, size, n, conns int, m *meter) error {
 	body := text(size)
 	cpu, disk, start := m.cpu(), m.disk(), time.Now()
 	var next atomic.Int64
@@ -123,9 +121,9 @@ func submitAll(d *dialer, addr string, from, to person, name string, size, n, co
 	var took []time.Duration
 	var failed error
 	var wg sync.WaitGroup
-	for range conns {
+	for i := range conns {
 		wg.Go(func() {
-			lat, err := submitSome(d, addr, from, to, body, func() int {
+			lat, err := submitSome(d, addr, people[i%len(people)], people[(i+1)%len(people)], body, func() int {
 				if k := int(next.Add(1)); k <= n && time.Since(start) < 2*time.Minute {
 					return k
 				}

@@ -209,7 +209,7 @@ func fetchAll(d *dialer, addr string, who person, m *meter) error {
 		return err
 	}
 	defer c.conn.Close()
-	for _, what := range []string{"(UID FLAGS RFC822.SIZE ENVELOPE)", "(UID BODY.PEEK[])"} {
+	for name, what := range map[string]string{"ENVELOPE": "(UID FLAGS RFC822.SIZE ENVELOPE)", "BODY[]": "(UID BODY.PEEK[])"} {
 		n, cpu, start := 0, m.cpu(), time.Now()
 		if err := c.command("FETCH 1:* "+what, func(l string) {
 			if strings.HasPrefix(l, "* ") && strings.Contains(l, " FETCH ") {
@@ -218,7 +218,7 @@ func fetchAll(d *dialer, addr string, who person, m *meter) error {
 		}); err != nil {
 			return err
 		}
-		fmt.Printf("%-22s %7.0f msg/s   %d messages   %.3f ms CPU/message\n", "fetch "+strings.Fields(what)[1], float64(n)/time.Since(start).Seconds(), n, (m.cpu()-cpu)*1000/float64(max(n, 1)))
+		fmt.Printf("%-22s %7.0f msg/s   %d messages   %.3f ms CPU/message\n", "fetch "+name, float64(n)/time.Since(start).Seconds(), n, (m.cpu()-cpu)*1000/float64(max(n, 1)))
 	}
 	return nil
 }
