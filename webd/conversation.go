@@ -280,7 +280,7 @@ func (s *Server) body(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer rc.Close()
-	clean, err := cleanMail(io.LimitReader(rc, htmlSize), func(cid string) string { return inlineImage(r.Context(), box, it, cid) })
+	clean, err := cleanMail(io.LimitReader(rc, htmlSize), images(r.Context(), box, it))
 	if err != nil {
 		return err
 	}

@@ -88,7 +88,7 @@ func (h *house) SecondFactor(_ context.Context, token, code, _ string) (string, 
 		return "", fault.New(fault.WrongSecret, "fake.SecondFactor", "wrong")
 	}
 	delete(h.sessions, token)
-	ses.Full = true
+	ses.Full, ses.CreatedAt, ses.SeenAt = true, h.now.Add(-time.Duration(len(h.sessions))*time.Hour), h.now
 	t := fmt.Sprintf("full-%d", len(h.sessions)+100)
 	h.sessions[t] = ses
 	return t, nil
@@ -108,6 +108,25 @@ func (h *house) End(_ context.Context, token string) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.sessions, token)
+	return nil
+}
+
+func (h *house) Sessions(_ context.Context, s Session) ([]Session, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var out []Session
+	for _, v := range h.sessions {
+		if v.Full && v.Account == s.Account {
+			out = append(out, v)
+		}
+	}
+	return out, nil
+}
+
+func (h *house) EndAll(_ context.Context, s Session) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	maps.DeleteFunc(h.sessions, func(_ string, v Session) bool { return v.Account == s.Account })
 	return nil
 }
 

@@ -28,8 +28,11 @@ const pagePolicy = "default-src 'none'; style-src 'self'; img-src 'self'; frame-
 // reply, percent-encoded, fits.
 const bodySize = 768 << 10
 
-// pageTime bounds the work for one page; files take as long as the line needs.
+// pageTime bounds the work for one public page.
 const pageTime = 60 * time.Second
+
+// fileTime bounds an upload or a download: 25 MB over a slow phone line.
+const fileTime = 10 * time.Minute
 
 // guard is around everything: headers, other sites' forms refused, panics caught, and
 // one event per request.
@@ -156,7 +159,9 @@ func (s *Server) private(h handler) http.Handler {
 		}
 		v := s.visits.enter(token, session)
 		defer v.leave()
-		r = r.WithContext(context.WithValue(r.Context(), visitKey{}, v))
+		ctx, cancel := context.WithTimeout(r.Context(), fileTime)
+		defer cancel()
+		r = r.WithContext(context.WithValue(ctx, visitKey{}, v))
 		if err = v.greet(r.Context(), s.Record); err == nil {
 			err = h(w, r)
 		}

@@ -390,3 +390,21 @@ func TestTextOutlivesTheSession(t *testing.T) {
 		t.Errorf("sending it then: %d", a.StatusCode)
 	}
 }
+
+func TestSignOutEverywhere(t *testing.T) {
+	h := newHouse()
+	srv := door(t, h)
+	here := newClient(t, srv).signIn()
+	if a := here.get("/reglages/connexions"); a.StatusCode != 200 || !strings.Contains(a.body, "Cet appareil") {
+		t.Errorf("%d", a.StatusCode)
+	}
+	if a := here.post("/reglages/connexions/fermer", nil); a.Header.Get("Location") != "/connexion?etat=partout" {
+		t.Errorf("%d to %q", a.StatusCode, a.Header.Get("Location"))
+	}
+	if len(h.sessions) != 0 || h.opened != 0 {
+		t.Errorf("%d sessions and %d letterboxes left", len(h.sessions), h.opened)
+	}
+	if a := here.get("/messages"); a.StatusCode != 303 {
+		t.Errorf("still in: %d", a.StatusCode)
+	}
+}

@@ -76,7 +76,27 @@ func (a houseSignIn) Session(ctx context.Context, token string) (Session, error)
 	if s.Kind != identity.Patient || s.BAL == 0 || full && s.Patient == 0 {
 		return Session{}, fault.New(fault.Unauthenticated, "webd.Session", "not-a-patient")
 	}
-	return Session{Account: s.Account, Patient: s.Patient, BAL: s.BAL, Full: full, ExpiresAt: s.ExpiresAt}, nil
+	return sessionOf(s), nil
+}
+
+func sessionOf(s identity.Session) Session {
+	return Session{Account: s.Account, Patient: s.Patient, BAL: s.BAL, Full: s.Level == identity.LevelTwoFactor, CreatedAt: s.CreatedAt, SeenAt: s.SeenAt}
+}
+
+func (a houseSignIn) Sessions(ctx context.Context, s Session) ([]Session, error) {
+	list, err := a.h.Identity.Sessions(ctx, s.Account)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Session, 0, len(list))
+	for _, v := range list {
+		out = append(out, sessionOf(v))
+	}
+	return out, nil
+}
+
+func (a houseSignIn) EndAll(ctx context.Context, s Session) error {
+	return a.h.Identity.EndAll(ctx, s.Account)
 }
 
 func (a houseSignIn) End(ctx context.Context, token string) error {

@@ -18,6 +18,10 @@ type SignIn interface {
 	SecondFactor(ctx context.Context, token, code, remote string) (newToken string, err error)
 	Session(ctx context.Context, token string) (Session, error)
 	End(ctx context.Context, token string) error
+	// Sessions lists the person's living sessions, the newest first.
+	Sessions(ctx context.Context, s Session) ([]Session, error)
+	// EndAll ends them all, this one too.
+	EndAll(ctx context.Context, s Session) error
 }
 
 // Session is one signed-in person. Full is false between password and code.
@@ -26,7 +30,8 @@ type Session struct {
 	Patient   id.Patient
 	BAL       id.BAL
 	Full      bool
-	ExpiresAt time.Time
+	CreatedAt time.Time
+	SeenAt    time.Time
 }
 
 // Letterbox opens a person's letters. The gate decides and traces inside Open, so a

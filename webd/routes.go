@@ -21,6 +21,8 @@ func (s *Server) routes() http.Handler {
 	}
 
 	m.Handle("GET /prolonger", s.private(s.stay))
+	m.Handle("GET /reglages/connexions", s.private(s.connections))
+	m.Handle("POST /reglages/connexions/fermer", s.private(s.endConnections))
 	m.Handle("GET /messages", s.private(s.messages))
 	m.Handle("GET /messages/{letter}", s.private(s.conversation))
 	m.Handle("GET /messages/{letter}/corps", s.private(s.body))

@@ -90,6 +90,25 @@ func embedImage(n *html.Node, image func(string) string) {
 	n.Attr = []html.Attribute{{Key: "src", Val: src}, {Key: "alt", Val: alt}}
 }
 
+// images gives the images of a letter to its body by their Content-ID: each is read once,
+// and what they take in the page all together, repeats included, is bounded.
+func images(ctx context.Context, box Letters, it item) func(cid string) string {
+	known := map[string]string{}
+	left := imagesSize * 4 / 3 // in base64
+	return func(cid string) string {
+		src, ok := known[cid]
+		if !ok {
+			src = inlineImage(ctx, box, it, cid)
+			known[cid] = src
+		}
+		if len(src) > left {
+			return ""
+		}
+		left -= len(src)
+		return src
+	}
+}
+
 // inlineImage reads the image of a letter that bears a Content-ID.
 func inlineImage(ctx context.Context, box Letters, it item, cid string) string {
 	for _, a := range it.Outline.Attachments() {

@@ -30,7 +30,7 @@ func places() []place {
 		{"conversation-fin", letter(5, ""), false}, {"conversation-html", letter(6, ""), false}, {"corps", letter(6, "/corps"), false},
 		{"piece-cda", letter(3, "/2/1/ouvrir"), false}, {"dossier", at("/dossier"), false}, {"dossier-imagerie", at("/dossier?categorie=imaging"), false},
 		{"document-cda", doc(0), false}, {"document-remplace", doc(2), false}, {"document-pdf", doc(3), false}, {"document-tiff", doc(4), false},
-		{"historique", at("/acces/historique"), false}, {"historique-soignants", at("/acces/historique?qui=soignants"), false}, {"prolonger", at("/prolonger"), false},
+		{"historique", at("/acces/historique"), false}, {"historique-soignants", at("/acces/historique?qui=soignants"), false}, {"prolonger", at("/prolonger"), false}, {"connexions", at("/reglages/connexions"), false},
 	}
 }
 

@@ -17,6 +17,7 @@ type signInPage struct {
 	Text   string // of an answer that was being written when the session ended
 	Ended  bool   // the session was over: say why the person is here
 	Out    bool   // has just signed out
+	All    bool   // everywhere
 	Wrong  string // key of the text beside the field; "" when nothing is wrong
 	Empty  map[string]string
 }
@@ -55,7 +56,7 @@ func (s *Server) signInForm(w http.ResponseWriter, r *http.Request) error {
 	}
 	q := r.URL.Query()
 	return s.showSignIn(w, r, http.StatusOK, "signin", signInPage{
-		Return: back(q.Get("retour")), Ended: q.Get("etat") == "fin", Out: q.Get("etat") == "sortie"})
+		Return: back(q.Get("retour")), Ended: q.Get("etat") == "fin", Out: q.Get("etat") == "sortie", All: q.Get("etat") == "partout"})
 }
 
 func (s *Server) showSignIn(w http.ResponseWriter, r *http.Request, status int, name string, d signInPage) error {

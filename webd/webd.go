@@ -112,8 +112,8 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		Handler:           s.handler,
 		TLSConfig:         s.Config.TLS,
 		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       10 * time.Minute, // 25 MB over a slow phone line
-		WriteTimeout:      10 * time.Minute,
+		ReadTimeout:       fileTime,
+		WriteTimeout:      fileTime,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    32 << 10,
 		ErrorLog:          slog.NewLogLogger(quiet{s.Log.Handler()}, slog.LevelDebug),
