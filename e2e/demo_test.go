@@ -181,11 +181,12 @@ func (d *demo) stop() {
 	_ = d.cmd.Process.Kill()
 }
 
-// freePorts finds the first of n free ports in a row.
+// freePorts finds the first of n free ports in a row, below those that the system
+// lends to outgoing connections.
 func freePorts(n int) int {
-	for first := 21000 + os.Getpid()%500*40; ; first += 40 {
-		if first > 60000 {
-			first = 10000
+	for first := 21000 + os.Getpid()%250*40; ; first += 40 {
+		if first > 32000 {
+			first = 16000
 		}
 		ok := true
 		for p := first; p < first+n && ok; p++ {

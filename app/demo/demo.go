@@ -229,7 +229,7 @@ func (d *demo) startAll(ctx, keep context.Context, parts []*part, wg *sync.WaitG
 	var starting sync.WaitGroup
 	for i, p := range parts {
 		starting.Go(func() {
-			if errs[i] = p.up(ctx); errs[i] == nil {
+			if errs[i] = p.first(ctx); errs[i] == nil {
 				wg.Go(func() { p.keep(keep, s) })
 			}
 		})

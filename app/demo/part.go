@@ -37,6 +37,18 @@ func (p *part) up(ctx context.Context) error {
 	return writeFile(p.pidFile, []byte(strconv.Itoa(r.PID())+"\n"), 0o644)
 }
 
+// first is up at the start of the demo. A port among those that the system lends to
+// callers may be taken for a moment, our own probe's call included: another try then.
+func (p *part) first(ctx context.Context) (err error) {
+	for range 3 {
+		if err = p.up(ctx); err == nil || ctx.Err() != nil {
+			return err
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+	return err
+}
+
 // keep starts the part again whenever it ends, until ctx is done; then it stops it.
 func (p *part) keep(ctx context.Context, s *state) {
 	defer func() {
