@@ -36,7 +36,7 @@ func checkHeader(raw []byte, f *message.Fields) (author message.Person, err erro
 			"Ce message tourne en rond.", "This message goes round in circles.")
 	}
 	from := f.From()
-	if len(from) != 1 || from[0].Mail().IsZero() {
+	if len(from) != 1 || from[0].Mail().IsZero() || f.Grouped("From") {
 		return author, fault.New(fault.InvalidContent, op, "from").Say(
 			"Ce message n'indique pas, ou mal, de qui il vient (From).",
 			"This message does not state, or states badly, who it is from (From).")
@@ -51,7 +51,7 @@ func checkHeader(raw []byte, f *message.Fields) (author message.Person, err erro
 
 // feigns reports whether the displayed name shows an address that is not the real one.
 func feigns(p message.Person) bool {
-	for _, word := range strings.FieldsFunc(p.Name, func(r rune) bool { return strings.ContainsRune(" \t\u00a0<>()[]\"',;:", r) }) {
+	for _, word := range strings.FieldsFunc(p.Shown(), func(r rune) bool { return strings.ContainsRune(" \t\u00a0<>()[]\"',;:", r) }) {
 		shown, err := mail.ParseAddress(strings.Trim(word, "."))
 		if err == nil && shown != p.Mail() {
 			return true

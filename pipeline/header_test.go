@@ -16,9 +16,24 @@ func TestFeigns(t *testing.T) {
 	for name, want := range map[string]bool{
 		"Dr Adèle Martin": false, "": false, "adele.martin@mss-a.example": false, "ADELE.MARTIN@MSS-A.EXAMPLE": false,
 		"karim.haddad@mss-a.example": true, "Karim (karim.haddad@mss-a.example)": true, "Cabinet @ Lyon": false, "Karim karim.haddad@mss-b.example.": true,
+		"karim.haddad\uff20mss-a.example": true, "karim.haddad@mss-a\u200b.example": true, "=?utf-8?q?karim.haddad=40mss-a.example?=": true,
+		"Adèle = Martin": false, "Adèle Martin \u200e": false,
 	} {
 		if got := feigns(message.Person{Name: name, Address: "adele.martin@mss-a.example"}); got != want {
 			t.Errorf("%q: %v", name, got)
+		}
+	}
+}
+
+// A group's name was shown by mail programs and read by nobody here.
+func TestAuthorIsNoGroup(t *testing.T) {
+	for from, want := range map[string]bool{
+		"adele.martin@mss-a.example": true, "\"Martin: Adèle; Dr\" <adele.martin@mss-a.example>": true, "Adèle Martin <adele.martin@mss-a.example> (Dr: M;)": true,
+		"\"karim.haddad@mss-a.example\": adele.martin@mss-a.example;": false, "Dr: adele.martin@mss-a.example; (x)": false,
+	} {
+		raw := []byte("From: " + from + "\r\n\r\n")
+		if _, err := checkHeader(raw, message.ParseFields(raw)); (err == nil) != want {
+			t.Errorf("%s: %v", from, err)
 		}
 	}
 }

@@ -3,10 +3,13 @@ package message
 import (
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	gomail "github.com/emersion/go-message/mail"
+	"golang.org/x/text/unicode/norm"
 
 	"pli/mail"
 )
@@ -157,6 +160,25 @@ func (f *Fields) MSS() MSS {
 		}
 	}
 	return m
+}
+
+// Grouped reports whether an address field names a group (RFC 5322 §3.4): a displayed name
+// that is of nobody in particular.
+func (f *Fields) Grouped(name string) bool {
+	return slices.ContainsFunc(f.h.Values(name), func(v string) bool {
+		return len(splitOutside(v, ':')) > 1 && len(splitOutside(v, ';')) > 1
+	})
+}
+
+// Shown is the name as careless mail programs show it: encoded words decoded even within
+// quotes, look-alike forms of characters made plain (NFKC), invisible ones left out.
+func (p Person) Shown() string {
+	return strings.Map(func(r rune) rune {
+		if unicode.Is(unicode.Cf, r) || unicode.Is(unicode.Mn, r) {
+			return -1
+		}
+		return r
+	}, norm.NFKC.String(decodeWords(p.Name)))
 }
 
 // maxPeople bounds what one field may make us keep.
