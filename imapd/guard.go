@@ -152,7 +152,11 @@ func (g *guard) block() error {
 		return io.EOF
 	}
 	g.reading = true
-	return g.flush()
+	err := g.flush()
+	if cap(g.w) > 1<<10 { // an idle connection holds no buffer
+		g.w = nil
+	}
+	return err
 }
 
 func (g *guard) unblock() {
@@ -413,9 +417,6 @@ func (g *guard) flush() error {
 	}
 	_ = g.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
 	_, err := g.conn.Write(g.w)
-	if cap(g.w) > 2*flushAt {
-		g.w = nil
-	}
 	g.w = g.w[:0]
 	return err
 }
