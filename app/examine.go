@@ -8,9 +8,11 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"pli/certs"
+	"pli/dossier"
 	"pli/fault"
 	"pli/internal/id"
 	"pli/outbound"
@@ -41,7 +43,7 @@ func Examine(ctx context.Context, cfg Config) []Finding {
 	}
 	defer rooms.Close()
 	add("Base, schéma et clés", "ouverts", nil)
-	return append(out, rooms.examineBlobs(ctx), rooms.examineTraces(ctx), rooms.examineQueue(ctx), rooms.examineJobs(ctx), examineScanner(ctx, cfg))
+	return append(out, rooms.examineBlobs(ctx), rooms.examineTraces(ctx), rooms.examineQueue(ctx), rooms.examineJobs(ctx), rooms.examineQuarantine(ctx), examineScanner(ctx, cfg))
 }
 
 func examineCertificates(cfg Config) Finding {
@@ -94,6 +96,22 @@ func (r *Rooms) examineJobs(ctx context.Context) Finding {
 	f := Finding{What: "Tâches", Detail: fmt.Sprintf("%d abandonnée(s)", n), Err: err}
 	if err == nil && n > 0 {
 		f.Err = fmt.Errorf("%d jobs gave up and wait for an operator", n)
+	}
+	return f
+}
+
+// examineQuarantine tells what was not filed. It is no fault of the house: whoever sent
+// it was told, and the message is in its BAL.
+func (r *Rooms) examineQuarantine(ctx context.Context) Finding {
+	const most = 1000
+	list, err := r.Dossier.Quarantine(ctx, r.DB, most)
+	f := Finding{What: "Documents en quarantaine", Detail: fmt.Sprint(len(list)), Err: err}
+	if len(list) == most {
+		f.Detail += " ou plus"
+	}
+	if len(list) > 0 {
+		oldest := slices.MinFunc(list, func(a, b dossier.Quarantined) int { return a.CreatedAt.Compare(b.CreatedAt) })
+		f.Detail += fmt.Sprintf(" ; le plus ancien : code %d, %s, lettre %s", oldest.Code, oldest.Cause, oldest.Letter)
 	}
 	return f
 }

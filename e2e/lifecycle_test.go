@@ -133,6 +133,11 @@ func TestOperatorsCommands(t *testing.T) {
 	if out, code := house.pli(t, 1, "doctor", "--ready"); code != 0 {
 		t.Errorf("doctor --ready: exit %d\n%s", code, out)
 	}
+	for _, path := range []string{"/livez", "/readyz", "/metrics"} {
+		if out, code := tool(t, "", "curl", "-sS", "-f", "-o", "/dev/null", "-w", "%{http_code}", house.Operators[1].Metrics+path); code != 0 || out != "200" {
+			t.Errorf("%s: exit %d, %s", path, code, out)
+		}
+	}
 	if out, code := house.pli(t, 0, "audit", "verify"); code != 0 || !strings.Contains(out, " 0 faults") {
 		t.Errorf("audit verify: exit %d\n%s", code, out)
 	}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -73,11 +74,29 @@ func exec(ctx context.Context, sql string) error {
 	return err
 }
 
+// sweep removes what former runs left: a server ends with its test binary, its folder
+// stays. One whose server still lives, or that was made within the hour, is let be.
+func sweep() {
+	dirs, _ := filepath.Glob(filepath.Join(os.TempDir(), "pli-pg*"))
+	for _, dir := range dirs {
+		st, err := os.Stat(dir)
+		if err != nil || time.Since(st.ModTime()) < time.Hour {
+			continue
+		}
+		sockets, _ := filepath.Glob(filepath.Join(dir, ".s.PGSQL.*"))
+		_, err = os.Stat(filepath.Join(dir, "data", "postmaster.pid"))
+		if err != nil && len(sockets) == 0 {
+			_ = os.RemoveAll(dir)
+		}
+	}
+}
+
 func start() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	prefix = fmt.Sprintf("%s_%d", template, os.Getpid())
 	if admin = os.Getenv("PLI_TEST_DSN"); admin == "" {
+		sweep()
 		dir, err := os.MkdirTemp("", "pli-pgtest")
 		if err != nil {
 			return err
