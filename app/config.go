@@ -158,8 +158,6 @@ type IMAPConfig struct {
 type WebConfig struct {
 	// Listen for HTTPS.
 	Listen string `toml:"listen" sample:":443"`
-	// Origin is the address people type.
-	Origin string `toml:"origin" sample:"https://mail.mss-a.example"`
 }
 
 // ScannerConfig says who looks for malware. Without an answer mail is deferred.

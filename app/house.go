@@ -43,6 +43,7 @@ type House struct {
 	metrics *prometheus.Registry
 	roles   []string
 	doors   []door
+	private net.Listener // for the operator alone; nil when not asked for
 	ready   atomic.Bool
 }
 
@@ -117,11 +118,22 @@ func (h *House) Listen() error {
 		}
 		h.doors[i].ln = ln
 	}
+	if h.Config.Private.Listen == "" {
+		return nil
+	}
+	ln, err := net.Listen("tcp", h.Config.Private.Listen)
+	if err != nil {
+		return fmt.Errorf("private.listen: %w", err)
+	}
+	h.private = ln
 	return nil
 }
 
-// Addr is where a door listens: "smtp.mx", "imap.imaps", "web.listen"…
+// Addr is where a door listens: "smtp.mx", "imap.imaps", "web.listen", "private.listen"…
 func (h *House) Addr(name string) string {
+	if name == "private.listen" && h.private != nil {
+		return h.private.Addr().String()
+	}
 	for _, d := range h.doors {
 		if d.name == name && d.ln != nil {
 			return d.ln.Addr().String()
@@ -144,12 +156,8 @@ func (h *House) Run(ctx context.Context) error {
 			}
 		})
 	}
-	if h.Config.Private.Listen != "" {
-		ln, err := net.Listen("tcp", h.Config.Private.Listen)
-		if err != nil {
-			return fmt.Errorf("private.listen: %w", err)
-		}
-		run("private.listen", func(ctx context.Context) error { return obs.Serve(ctx, ln, h.metrics, h.Ready) })
+	if h.private != nil {
+		run("private.listen", func(ctx context.Context) error { return obs.Serve(ctx, h.private, h.metrics, h.Ready) })
 	}
 	run("certs", func(ctx context.Context) error { h.Trust.Watch(ctx, 10*time.Second); return nil })
 	for _, d := range h.doors {
@@ -184,6 +192,9 @@ func (h *House) Ready(ctx context.Context) error {
 
 // Close lets everything go. Run does it by itself.
 func (h *House) Close() {
+	if h.private != nil {
+		h.private.Close()
+	}
 	for _, d := range h.doors {
 		if d.ln != nil {
 			d.ln.Close()

@@ -39,8 +39,16 @@ func ParseRoles(s string) ([]string, error) {
 	}
 	for _, a := range asked {
 		if !slices.Contains(RoleNames(), a) {
-			return nil, fmt.Errorf("there is no role %q: %s", a, strings.Join(RoleNames(), ", "))
+			return nil, fmt.Errorf("there is no role %q; there are:\n%s", a, describeRoles())
 		}
 	}
 	return asked, nil
+}
+
+func describeRoles() string {
+	var b strings.Builder
+	for _, r := range roles {
+		fmt.Fprintf(&b, "  %-7s %s\n", r.name, r.does)
+	}
+	return b.String()
 }

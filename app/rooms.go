@@ -11,7 +11,6 @@ import (
 	"pli/consent"
 	"pli/directory"
 	"pli/dossier"
-	"pli/fault"
 	"pli/identity"
 	"pli/internal/blob"
 	"pli/internal/job"
@@ -164,6 +163,3 @@ func NewKeys(c KeysConfig) (made []string, err error) {
 	}
 	return made, nil
 }
-
-// isMissing reports that something is not there yet.
-func isMissing(err error) bool { return fault.KindOf(err) == fault.NotFound }

@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -117,7 +116,7 @@ func (d *demo) config(i int, dsn string) app.Config {
 			PublicCert: d.pki.WebCert, PublicKey: d.pki.WebKey},
 		SMTP:     app.SMTPConfig{MX: addr(p.mx), Submission: addr(p.submission), Submissions: addr(p.submissions)},
 		IMAP:     app.IMAPConfig{IMAP: addr(p.imap), IMAPS: addr(p.imaps)},
-		Web:      app.WebConfig{Listen: addr(p.web), Origin: "https://localhost:" + strconv.Itoa(p.web)},
+		Web:      app.WebConfig{Listen: addr(p.web)},
 		Scanner:  app.ScannerConfig{Network: "unix", Address: d.scanner, Off: d.scanner == ""},
 		Outbound: app.OutboundConfig{Routes: map[string]string{}, RetryFirst: app.Duration(5 * time.Second)},
 		Private:  app.PrivateConfig{Listen: addr(p.metrics)},
