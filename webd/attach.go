@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -119,6 +120,15 @@ func (s *Server) enclosures(ctx context.Context, v *visit, it item, filed filedI
 		}
 		es = append(es, more...)
 	}
+	slices.SortStableFunc(es, func(a, b enclosure) int { // archives come after what they hold
+		switch {
+		case a.Origin == b.Origin:
+			return 0
+		case a.Origin:
+			return 1
+		}
+		return -1
+	})
 	for i := range es {
 		es[i].Mine = it.Sent
 		es[i].Keeps = es[i].Keeps && !it.Sent

@@ -123,7 +123,7 @@ func (tb *tab) listen(ev any) {
 
 func (tb *tab) size(width int64) {
 	tb.Helper()
-	tb.run(chromedp.EmulateViewport(width, 800))
+	tb.run(chromedp.EmulateViewport(width, 860))
 }
 
 func (tb *tab) run(steps ...chromedp.Action[chromedp.Void]) {

@@ -48,6 +48,18 @@ type letterView struct {
 	Receipt bool // the sender asked to know that it was opened, and is told
 }
 
+// Documents counts what there is to read among the files: archives are only the way it
+// came, unless one could not be read.
+func (l letterView) Documents() int {
+	n := 0
+	for _, f := range l.Files {
+		if !f.Origin || f.Problem {
+			n++
+		}
+	}
+	return n
+}
+
 // passage is a run of a text body; quotes are folded.
 type passage struct {
 	Text  string

@@ -56,9 +56,14 @@ func (d siteDemo) sendLetters(t *testing.T, to siteAccount) {
 	m := sample.ReportMail(lab.Address, to.Address, sample.Archive{Items: []sample.Item{sample.ItemOf(report)}}.Bytes(), report)
 	m.Date, m.FromName, m.Receipt = time.Now(), "Laboratoire des Halles", lab.Address
 	d.send(t, lab, m)
-	d.send(t, haddad, sample.Mail{From: haddad.Address, To: to.Address, FromName: "HADDAD Karim", Subject: "Suite de votre consultation", Receipt: haddad.Address, Date: time.Now(),
-		Text:        "Bonjour Madame Petit,\r\n\r\nJ'ai bien reçu vos analyses, elles sont rassurantes. Je vous joins l'ordonnance pour la kinésithérapie.\r\n\r\nPassez me voir jeudi si la douleur revient.\r\n\r\nDr K. Haddad\r\n",
-		Attachments: []sample.File{{Name: "ordonnance.pdf", MediaType: "application/pdf", Content: sample.PDF("Ordonnance", "Kinésithérapie, dix séances.")}}})
+	second := report
+	second.ID, second.SetID, second.Title = "2.25.990042.78.1", "2.25.990042.78", "Bilan sanguin avant l'opération"
+	d.send(t, haddad, sample.Mail{From: haddad.Address, To: to.Address, FromName: "HADDAD Karim", Subject: "Vos résultats avant l'opération", Receipt: haddad.Address, Date: time.Now(),
+		Text: "Bonjour Madame Petit,\r\n\r\nVos analyses sont bonnes : l'opération peut avoir lieu. Je vous joins le bilan et l'ordonnance pour la kinésithérapie.\r\n\r\nPassez me voir jeudi si la douleur revient.\r\n\r\nDr K. Haddad\r\n",
+		Attachments: []sample.File{
+			{Name: "IHE_XDM.ZIP", MediaType: "application/zip", Content: sample.Archive{Items: []sample.Item{sample.ItemOf(second)}}.Bytes()},
+			{Name: "ordonnance.pdf", MediaType: "application/pdf", Content: sample.PDF("Ordonnance", "Kinésithérapie, dix séances.")},
+		}})
 	time.Sleep(3 * time.Second) // the document job, the relay between operators
 }
 

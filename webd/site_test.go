@@ -8,9 +8,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/chromedp/chromedp"
 )
 
 // TestSite walks through a running Pli (-site .demo/demo.json), takes its pictures
@@ -64,6 +67,15 @@ func siteAs(t *testing.T, base, login, password, secret string, width int64) {
 	look("messages", "/messages")
 	for i, href := range eval[[]string](tb, `[...document.querySelectorAll(".row")].slice(0, 4).map(a => a.getAttribute("href"))`) {
 		look(fmt.Sprintf("conversation-%d", i), href)
+		if i == 0 && *shotsDir != "" { // what the README shows: the top of a conversation
+			b, err := chromedp.Run(tb.ctx, chromedp.CaptureScreenshot())
+			if err == nil {
+				err = os.WriteFile(filepath.Join(*shotsDir, fmt.Sprintf("webmail-%d.png", width)), b, 0o644)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
 		// Of the attachments, those that open as a page: a PDF opens in the browser's viewer.
 		for j, piece := range eval[[]string](tb, `[...document.querySelectorAll(".file")].filter(f => f.innerText.includes("Document de santé")).map(f => f.querySelector("a.button").getAttribute("href"))`) {
 			look(fmt.Sprintf("piece-%d-%d", i, j), piece)
