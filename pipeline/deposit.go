@@ -353,7 +353,8 @@ const maxPeers = 10
 
 // exchangesFor says how a message from a professional changes who the patient may
 // answer (mssante.md §6.3 rules 1 and 3): its Reply-To, else its From, is opened; an
-// ending message ends both.
+// ending message ends both, the Reply-To of its author's own domain only: nobody ends
+// what is between a patient and another's people.
 func (p *Pipeline) exchangesFor(ctx context.Context, l *letter, patient box) ([]exchange, error) {
 	from := l.fields.From()
 	if len(from) == 0 || l.reverse.IsZero() || l.outline.IsReport() {
@@ -367,7 +368,8 @@ func (p *Pipeline) exchangesFor(ctx context.Context, l *letter, patient box) ([]
 	var out []exchange
 	for _, person := range peers[:min(len(peers), maxPeers)] {
 		address := person.Mail()
-		if address.IsZero() || p.d.Directory.ForPatients(address.Domain()) {
+		if address.IsZero() || p.d.Directory.ForPatients(address.Domain()) ||
+			ends && address.Domain() != from[0].Mail().Domain() {
 			continue
 		}
 		name := person.Name
