@@ -47,7 +47,7 @@ type intake struct {
 }
 
 // maxHeader bounds a header block, in octets.
-const maxHeader = 1 << 20
+const maxHeader = 256 << 10
 
 // take reads a message once, to its end: checked line by line, scanned for malware,
 // outlined, hashed and sealed to a blob as it passes, a few buffers at a time. The blob

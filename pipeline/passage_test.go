@@ -281,7 +281,7 @@ func TestDSNOfWhatCannotBeGivenBack(t *testing.T) {
 	}
 	for name, original := range map[string]func(context.Context) (io.ReadCloser, error){
 		"too deep inside a report": stream(deep.String()),
-		"a header of 1 MiB":        stream("Subject: Avis\r\n" + strings.Repeat("X: y\r\n", 1<<18) + "\r\nb\r\n"),
+		"a header too long":        stream("Subject: Avis\r\n" + strings.Repeat("X: y\r\n", 1<<18) + "\r\nb\r\n"),
 		"no blob": func(context.Context) (io.ReadCloser, error) {
 			return nil, fault.New(fault.NotFound, "blob.Files.Open", "no-blob")
 		},

@@ -18,10 +18,10 @@ import (
 
 // Limits bound what Scan accepts. A zero field means its default.
 type Limits struct {
-	HeaderSize int // octets of one header block; 1 MiB
+	HeaderSize int // octets of one header block; 256 KiB
 	Depth      int // multiparts and embedded messages inside one another; 50
 	Parts      int // parts of every kind, containers included; 1,000
-	HeadersSum int // octets of all header blocks together; 4 MiB
+	HeadersSum int // octets of all header blocks together; 1 MiB
 }
 
 func (l Limits) withDefaults() Limits {
@@ -30,10 +30,10 @@ func (l Limits) withDefaults() Limits {
 			*v = d
 		}
 	}
-	set(&l.HeaderSize, 1<<20)
+	set(&l.HeaderSize, 256<<10)
 	set(&l.Depth, 50)
 	set(&l.Parts, 1000)
-	set(&l.HeadersSum, 4<<20)
+	set(&l.HeadersSum, 1<<20)
 	return l
 }
 

@@ -266,6 +266,12 @@ func TestLimits(t *testing.T) {
 	if _, err := Scan(strings.NewReader(long), Limits{}); fault.CodeOf(err) != "header-too-long" {
 		t.Errorf("a header of 1 MiB and more: %v", err)
 	}
+	// A mailbox is listed by its outlines, many at once: what each may hold is little.
+	fat := "X: " + strings.Repeat("a", 250<<10) + "\r\n"
+	nested := "Content-Type: multipart/mixed; boundary=b\r\n\r\n" + strings.Repeat("--b\r\n"+fat+"\r\n", 5)
+	if _, err := Scan(strings.NewReader(nested), Limits{}); fault.CodeOf(err) != "headers-too-long" {
+		t.Errorf("headers of more than 1 MiB in all: %v", err)
+	}
 	parts := "Content-Type: multipart/mixed; boundary=b\r\n\r\n" + strings.Repeat("--b\r\n\r\n", 1000)
 	if _, err := Scan(strings.NewReader(parts), Limits{}); fault.CodeOf(err) != "too-many-parts" {
 		t.Errorf("1,001 parts: %v", err)
@@ -283,9 +289,9 @@ func TestLimits(t *testing.T) {
 // quadratic; such a parser would take minutes.
 func TestHostileFields(t *testing.T) {
 	for _, u := range []string{"(", "a,", "<", "\"", "=?utf-8?q?a?= ", "=?", "a@b.c <", ":;", "\\", "<>", "<a>", "a.", "()", ";a=b", ";a*0=b"} {
-		s := strings.Repeat(u, (1<<19)/len(u))
+		s := strings.Repeat(u, (1<<19)/len(u)) // twice what a message may hold
 		for _, name := range []string{"From", "References", "Content-Type", "Content-Disposition"} {
-			o, err := Scan(strings.NewReader(name+": text/plain; "+s+"\r\n\r\n"), Limits{})
+			o, err := Scan(strings.NewReader(name+": text/plain; "+s+"\r\n\r\n"), Limits{HeaderSize: 1 << 20})
 			if err != nil {
 				t.Fatalf("%s of %q: %v", name, u, err)
 			}
