@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -150,7 +152,12 @@ func (d *demo) browseAsPatient(t *testing.T, a account) {
 func TestPatientReadsKeepsAndReplies(t *testing.T) {
 	karim, lab, jeanne := house.who(t, "karim.haddad"), house.who(t, "labo-halles"), house.who(t, "jeanne")
 	m := mark("genou")
-	if out, code := house.swaks(t, karim, jeanne.Address, "--h-Subject", "Votre "+m, "--body", "Bonjour Madame, comment va ce genou ?"); code != 0 {
+	pdf := filepath.Join(t.TempDir(), "exercices.pdf")
+	if err := os.WriteFile(pdf, sample.PDF("Exercices pour le genou", "Monter et descendre une marche, dix fois."), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, code := house.swaks(t, karim, jeanne.Address, "--h-Subject", "Votre "+m, "--body", "Bonjour Madame, comment va ce genou ?",
+		"--attach-type", "application/pdf", "--attach-name", "exercices.pdf", "--attach", "@"+pdf); code != 0 {
 		t.Fatalf("exit %d\n%s", code, out)
 	}
 	doc := report(patientOf(jeanne), "80")
@@ -168,7 +175,12 @@ func TestPatientReadsKeepsAndReplies(t *testing.T) {
 	p.expect("comment va ce genou", "HADDAD")
 	conversation := p.location()
 
-	// The report was recognised and filed.
+	// The doctor's file is put in the record by the patient.
+	p.press("form[action$='/ranger'] button")
+	p.open("/dossier")
+	p.expect("exercices")
+
+	// The report was recognised and filed by itself.
 	eventually(t, "the report is in the record", func() bool {
 		p.open("/dossier")
 		return strings.Contains(strings.ToLower(p.text()), "compte rendu d'examens biologiques")
