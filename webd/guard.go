@@ -100,7 +100,7 @@ func (s *Server) report(r *http.Request, rec *recorder, n *note, took time.Durat
 		slog.Duration("took", took), slog.Int64("size", rec.size)}
 	level := slog.LevelInfo
 	if n.err != nil {
-		attrs = append(attrs, slog.String("code", n.code), slog.String("kind", fault.KindOf(n.err).String()), slog.String("error", n.err.Error()))
+		attrs = append(attrs, slog.String("code", n.code), slog.String("kind", fault.KindOf(n.err).String()), slog.Any("error", n.err))
 	}
 	if rec.status >= 500 {
 		level = slog.LevelError
@@ -136,10 +136,11 @@ func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 // page handler: an error becomes the right error page.
 type handler func(w http.ResponseWriter, r *http.Request) error
 
-// public answers anybody. A form it takes is small.
+// public answers anybody. A form it takes is small and comes at once.
 func (s *Server) public(h handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.MaxBytesReader(w, r.Body, bodySize)
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(pageTime)) // the server's own is for large files
 		ctx, cancel := context.WithTimeout(r.Context(), pageTime)
 		defer cancel()
 		r = r.WithContext(ctx)

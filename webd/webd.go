@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/net/netutil"
 )
 
 // Config says how the door presents itself. The zero value works.
@@ -28,6 +29,7 @@ type Config struct {
 	Contact    string      // where to write to the operator and its DPO
 	UploadSize int64       // octets of the files of one reply, all together; 25 MB
 	TLS        *tls.Config // nil: the listener already speaks TLS or a proxy does
+	MaxConns   int         // connections at once, the others wait; 2,000
 }
 
 // Spool holds an upload until it is sent, sealed on disk (seal.Spool).
@@ -71,6 +73,9 @@ func New(d Deps) (*Server, error) {
 	}
 	if d.Config.UploadSize <= 0 {
 		d.Config.UploadSize = 25_000_000
+	}
+	if d.Config.MaxConns <= 0 {
+		d.Config.MaxConns = 2000
 	}
 	as, err := loadAssets()
 	if err != nil {
@@ -130,7 +135,8 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	defer cancel()
 	swept := make(chan struct{})
 	go func() { defer close(swept); s.visits.run(sweep) }()
-	err := s.serve(srv, ln)
+	// Strangers hold as many descriptors as this, and none of the other doors'.
+	err := s.serve(srv, netutil.LimitListener(ln, s.Config.MaxConns))
 	if errors.Is(err, http.ErrServerClosed) {
 		err = <-done
 	}
