@@ -92,7 +92,7 @@ func (s *session) run(command string, f func(ctx context.Context) error) error {
 	if log := s.srv.d.Log; log.Enabled(ctx, level) {
 		attrs := []slog.Attr{slog.String("command", command), slog.Int64("bal", int64(s.who.BAL)), slog.Duration("took", time.Since(started))}
 		if err != nil {
-			attrs = append(attrs, slog.String("kind", fault.KindOf(err).String()), slog.String("cause", err.Error()))
+			attrs = append(attrs, slog.String("kind", fault.KindOf(err).String()), slog.Any("cause", err))
 		}
 		log.LogAttrs(ctx, level, "imap command", attrs...)
 	}

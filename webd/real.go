@@ -188,7 +188,7 @@ func (a *houseLetters) MarkSeen(ctx context.Context, l Letter) error {
 		return err
 	}
 	if err := a.receipt(ctx, l, to); err != nil { // the reading stands; the sender can ask again
-		a.h.Log.WarnContext(ctx, "receipt not sent", "letter", l.ID.String(), "error", err.Error())
+		a.h.Log.WarnContext(ctx, "receipt not sent", "letter", l.ID.String(), "error", err)
 	}
 	return nil
 }
