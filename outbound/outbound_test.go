@@ -584,6 +584,23 @@ func TestPeerThatTakesSoManyAtATime(t *testing.T) {
 	}
 }
 
+// A peer that takes so many at a time, and puts the message off, was called again at
+// once, for two days.
+func TestPeerThatTakesSomeAndPutsOff(t *testing.T) {
+	p := newPeer(t, "b", func(s *smtp.Server) { s.MaxRecipients = 1 })
+	p.data = func() error { return refusal(451, smtp.EnhancedCode{4, 3, 0}, "plus tard") }
+	h := newHouse(t, map[string]string{"mss-b.example": p.addr})
+	n := h.send("mss-b.example", "k.haddad@mss-a.example", to("a@mss-b.example"), to("b@mss-b.example"))
+	h.run(n)
+	var next time.Time
+	if err := h.db.QueryRow(t.Context(), `SELECT next_at FROM outbound WHERE id = $1`, n).Scan(&next); err != nil {
+		t.Fatal(err)
+	}
+	if h.wantRow(n, 1, "queued", "4.5.3"); time.Until(next) < 30*time.Second {
+		t.Errorf("tried again in %v", time.Until(next))
+	}
+}
+
 func TestHeaderBeyondASCIIAsksForSMTPUTF8(t *testing.T) {
 	for content, want := range map[string]bool{"Subject: \u00e9\r\n\r\nx\r\n": true, "Subject: e\r\n\r\n\u00e9\r\n": false} {
 		p := newPeer(t, "b", nil)

@@ -244,16 +244,16 @@ func expired(r *recipient, l Letter) result {
 func (q *Queue) settle(ctx context.Context, it *item, env *envelope, l Letter, waiting []int, results []result) error {
 	now := q.d.Now().UTC().Truncate(time.Microsecond)
 	texts := make([][]byte, len(results))
-	soon := false
+	soon, progress := false, false // what makes no progress waits, or it would go on for ever
 	for k, r := range results {
 		var err error
 		if texts[k], err = l.SealValue([]byte(r.text)); err != nil {
 			return err
 		}
-		soon = soon || r.soon
+		soon, progress = soon || r.soon, progress || r.state != queued
 	}
 	next := now.Add(q.pause(it.attempts + 1))
-	if soon {
+	if soon && progress {
 		next = now
 	}
 	if next.After(it.expiresAt) {
