@@ -17,5 +17,6 @@ if [ ${#wanted[@]} -gt 0 ]; then
     have clamd || echo "pli: no clamd: the demo takes mail WITHOUT looking for viruses" >&2
   fi
 fi
+[ -e bin/pli ] || echo "pli: building; the first time takes a few minutes" >&2
 make -s build
 exec bin/pli demo "$@"
