@@ -61,6 +61,7 @@ func TestKill9(t *testing.T) {
 	}
 	for n := range letters {
 		work <- n
+		time.Sleep(30 * time.Millisecond) // so that a fast machine is shot at as often
 	}
 	close(work)
 	wg.Wait()
@@ -92,7 +93,7 @@ func (d *demo) kill(t *testing.T, stop <-chan struct{}, kills *atomic.Int64) {
 			return
 		case <-end:
 			return
-		case <-time.After(time.Duration(300+mathrand.IntN(2200)) * time.Millisecond):
+		case <-time.After(time.Duration(200+mathrand.IntN(1300)) * time.Millisecond):
 		}
 		files, _ := filepath.Glob(filepath.Join(d.dir, "*", "*.pid"))
 		shared, _ := filepath.Glob(filepath.Join(d.dir, "*.pid"))
