@@ -12,14 +12,15 @@ import (
 )
 
 // InboundRecipient answers RCPT on the MX listener: may this peer bring a message from
-// that reverse-path (zero is <>) to this recipient?
+// that reverse-path (zero is <>) to this recipient? size is what SIZE announced
+// (RFC 1870), in octets; 0 when it did not.
 //
-// Errors: those of the rules, with their text; fault.Quota when the BAL is full now.
-func (p *Pipeline) InboundRecipient(ctx context.Context, peer Peer, from, to mail.Address) error {
+// Errors: those of the rules, with their text; fault.Quota when the BAL has no room.
+func (p *Pipeline) InboundRecipient(ctx context.Context, peer Peer, from, to mail.Address, size int64) error {
 	return p.walk("inbound-recipient", func() error {
 		return p.askRecipient(ctx, policy.Question{
 			Action: policy.Receive, Actor: peerActor(peer), Object: policy.Object{From: from, To: to},
-		})
+		}, size)
 	})
 }
 
@@ -31,9 +32,10 @@ func peerActor(peer Peer) policy.Actor {
 	return a
 }
 
-// askRecipient decides about one recipient now, and says so when a BAL of ours is full:
-// at DATA it would be too late to refuse one recipient of several.
-func (p *Pipeline) askRecipient(ctx context.Context, q policy.Question) error {
+// askRecipient decides about one recipient now, and says so when a BAL of ours has no
+// room: at DATA it would be too late to refuse one recipient of several, and none would
+// get the message.
+func (p *Pipeline) askRecipient(ctx context.Context, q policy.Question, size int64) error {
 	d, err := p.d.Gate.Ask(ctx, q)
 	if err != nil {
 		return err
@@ -48,20 +50,27 @@ func (p *Pipeline) askRecipient(ctx context.Context, q policy.Question) error {
 	if err != nil {
 		return err
 	}
-	full, err := p.full(ctx, found[q.Object.To])
+	full, err := p.full(ctx, found[q.Object.To], size)
 	if err == nil && full {
 		err = fault.New(fault.Quota, "pipeline.recipient", "over-quota")
 	}
 	return err
 }
 
-// full reports whether a BAL holds all that it may.
-func (p *Pipeline) full(ctx context.Context, b box) (bool, error) {
+// fieldsSize is what our own fields may add to a message, in octets.
+const fieldsSize = 2 << 10
+
+// full reports whether a BAL holds all that it may, or would with a message of size
+// octets; 0 is not known.
+func (p *Pipeline) full(ctx context.Context, b box, size int64) (bool, error) {
 	if b.quota == 0 {
 		return false, nil
 	}
 	used, err := p.d.Mail.UsedSize(ctx, p.d.DB, b.id)
-	return used >= b.quota, err
+	if size > 0 {
+		size += fieldsSize
+	}
+	return used >= b.quota || used+size > b.quota, err
 }
 
 // Inbound takes a message that a peer brings. When it returns without an error, the

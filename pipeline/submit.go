@@ -15,14 +15,14 @@ import (
 )
 
 // SubmitRecipient answers RCPT on the submission listener: may who write to that
-// address?
+// address? size is as in InboundRecipient.
 //
-// Errors: those of the rules, with their text; fault.Quota when the BAL is full now.
-func (p *Pipeline) SubmitRecipient(ctx context.Context, who identity.SignIn, to mail.Address) error {
+// Errors: those of the rules, with their text; fault.Quota when the BAL has no room.
+func (p *Pipeline) SubmitRecipient(ctx context.Context, who identity.SignIn, to mail.Address, size int64) error {
 	return p.walk("submit-recipient", func() error {
 		return p.askRecipient(ctx, policy.Question{
 			Action: policy.Submit, Actor: gate.Actor(who, door(who)), Object: policy.Object{To: to},
-		})
+		}, size)
 	})
 }
 
@@ -90,7 +90,7 @@ func (p *Pipeline) sender(ctx context.Context, who identity.SignIn, reverse mail
 	if !reverse.IsZero() && !p.owns(ctx, from, reverse) {
 		return from, notYours()
 	}
-	full, err := p.full(ctx, from.box)
+	full, err := p.full(ctx, from.box, 0)
 	if err == nil && full {
 		err = fault.New(fault.Quota, "pipeline.submit", "sender-over-quota").Say(
 			"Votre boîte est pleine. Supprimez des messages, puis renvoyez celui-ci.",

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sort"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -239,7 +240,7 @@ func playWalk(t *testing.T, path string) {
 
 // step does what a step's name says: "submit adele to karim bob", "inbound bob to adele",
 // "rcpt adele to karim", "rcpt-in bob to adele", "store adele in sent", "notice adele", "wait adele 20m".
-// Words with "=" set the envelope: ret=full, notify=success, as=<>.
+// Words with "=" set the envelope: ret=full, notify=success, as=<>, size=1000.
 func (h *walkHouse) step(words []string, text string) string {
 	ctx := h.t.Context()
 	env, options := mail.Envelope{}, map[string]string{}
@@ -276,15 +277,16 @@ func (h *walkHouse) step(words []string, text string) string {
 	peer := Peer{Domains: []string{"mss-b.example", "patient.mss-b.example"}, Name: "mx.mss-b.example", Address: "192.0.2.1", TLS: "TLS1.3:TLS_AES_128_GCM_SHA256"}
 	var rec Receipt
 	var err error
+	size, _ := strconv.ParseInt(options["size"], 10, 64) // 0 when not announced
 	switch names[0] {
 	case "submit":
 		rec, err = h.Submit(ctx, person.who, env, r)
 	case "inbound":
 		rec, err = h.Inbound(ctx, peer, env, r)
 	case "rcpt":
-		err = h.SubmitRecipient(ctx, person.who, env.Recipients[0].Address)
+		err = h.SubmitRecipient(ctx, person.who, env.Recipients[0].Address, size)
 	case "rcpt-in":
-		err = h.InboundRecipient(ctx, peer, env.ReversePath, env.Recipients[0].Address)
+		err = h.InboundRecipient(ctx, peer, env.ReversePath, env.Recipients[0].Address, size)
 	case "store":
 		placed, err := h.Store(ctx, StoreRequest{BAL: person.who.BAL, Role: mail.Role(options["role"]), Flags: mailstore.Seen, Size: r.Size()}, r)
 		return answerOf(fmt.Sprintf("filed as %d, octets left %d", placed.UID, r.Len()), err)

@@ -46,6 +46,7 @@ type transaction struct {
 	start   time.Time
 	env     mail.Envelope
 	peer    pipeline.Peer
+	size    int64 // announced by SIZE; 0 when not
 	utf8    bool
 	refused int       // recipients
 	told    sync.Once // its event; RSET may overtake a message sent in chunks
@@ -138,7 +139,7 @@ func (s *session) Mail(from string, opts *smtp.MailOptions) (err error) {
 
 func (s *session) open(from string, opts *smtp.MailOptions) (*transaction, error) {
 	const op = "smtpd.Mail"
-	tx := &transaction{start: s.door.s.d.Now(), utf8: opts.UTF8}
+	tx := &transaction{start: s.door.s.d.Now(), utf8: opts.UTF8, size: opts.Size}
 	if s.mode() == Submission {
 		s.mu.Lock()
 		who := s.who
@@ -224,9 +225,9 @@ func (s *session) addRecipient(tx *transaction, to string, opts *smtp.RcptOption
 	ctx, cancel := context.WithTimeout(s.ctx, s.door.s.cfg.CommandTimeout)
 	defer cancel()
 	if s.mode() == MX {
-		err = s.door.s.d.Inbound.InboundRecipient(ctx, tx.peer, tx.env.ReversePath, a)
+		err = s.door.s.d.Inbound.InboundRecipient(ctx, tx.peer, tx.env.ReversePath, a, tx.size)
 	} else {
-		err = s.door.s.d.Outgoing.SubmitRecipient(ctx, *s.who, a)
+		err = s.door.s.d.Outgoing.SubmitRecipient(ctx, *s.who, a, tx.size)
 	}
 	if err != nil {
 		return err

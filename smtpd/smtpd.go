@@ -33,13 +33,13 @@ const (
 
 // Inbound is what the MX door needs of the pipeline.
 type Inbound interface {
-	InboundRecipient(ctx context.Context, peer pipeline.Peer, from, to mail.Address) error
+	InboundRecipient(ctx context.Context, peer pipeline.Peer, from, to mail.Address, size int64) error
 	Inbound(ctx context.Context, peer pipeline.Peer, env mail.Envelope, r io.Reader) (pipeline.Receipt, error)
 }
 
 // Outgoing is what the submission door needs of the pipeline.
 type Outgoing interface {
-	SubmitRecipient(ctx context.Context, who identity.SignIn, to mail.Address) error
+	SubmitRecipient(ctx context.Context, who identity.SignIn, to mail.Address, size int64) error
 	Submit(ctx context.Context, who identity.SignIn, env mail.Envelope, r io.Reader) (pipeline.Receipt, error)
 }
 

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -79,6 +80,7 @@ type house struct {
 	peer      pipeline.Peer
 	secret    string
 	authCalls int
+	announced []int64 // sizes, at RCPT
 }
 
 type taken struct {
@@ -116,16 +118,20 @@ func (h *house) messages() []taken {
 	return append([]taken(nil), h.taken...)
 }
 
-func (h *house) InboundRecipient(_ context.Context, p pipeline.Peer, _, to mail.Address) error {
+func (h *house) InboundRecipient(_ context.Context, p pipeline.Peer, _, to mail.Address, size int64) error {
 	h.mu.Lock()
 	h.peer = p
+	h.announced = append(h.announced, size)
 	h.mu.Unlock()
 	return h.recipient(to)
 }
 func (h *house) Inbound(_ context.Context, _ pipeline.Peer, env mail.Envelope, r io.Reader) (pipeline.Receipt, error) {
 	return h.take(env, r, identity.SignIn{})
 }
-func (h *house) SubmitRecipient(_ context.Context, _ identity.SignIn, to mail.Address) error {
+func (h *house) SubmitRecipient(_ context.Context, _ identity.SignIn, to mail.Address, size int64) error {
+	h.mu.Lock()
+	h.announced = append(h.announced, size)
+	h.mu.Unlock()
 	return h.recipient(to)
 }
 func (h *house) Submit(_ context.Context, who identity.SignIn, env mail.Envelope, r io.Reader) (pipeline.Receipt, error) {
@@ -575,6 +581,20 @@ func TestAccentsOnlyWithSMTPUTF8(t *testing.T) {
 	c.do("RSET", "250")
 	c.do("MAIL FROM:<hélène@mss-a.example>", "553 5.6.7")
 	c.do("MAIL FROM:<hélène@mss-a.example> SMTPUTF8", "553 5.6.7")
+}
+
+// A recipient is asked about with the size of the message, as far as it was announced.
+func TestAnnouncedSizeIsAskedWithTheRecipient(t *testing.T) {
+	r := start(t, smtpd.MX, false, smtpd.Config{})
+	c := r.peer()
+	for _, size := range []string{" SIZE=1234", ""} {
+		c.do("MAIL FROM:<>"+size, "250")
+		c.do("RCPT TO:<a.martin@mss-a.example>", "250")
+		c.do("RSET", "250")
+	}
+	if got := r.h.announced; !slices.Equal(got, []int64{1234, 0}) {
+		t.Errorf("announced: %v", got)
+	}
 }
 
 func TestTooManyRecipients(t *testing.T) {
