@@ -97,7 +97,7 @@ func TestVersions(t *testing.T) {
 		"same id": {
 			"a s 1 - x - | v1 approved | a=approved",
 			"a s 1 - x - | duplicate | a=approved",
-			"a t 2 - y - | duplicate | a=approved"},
+			"a t 2 - y - | 906 | a=approved"},
 		"same set and version, other id": {
 			"a s 1 - x - | v1 approved | a=approved",
 			"b s 1 - x - | 906 | a=approved"},

@@ -18,6 +18,7 @@ const (
 	NotLatest   = "not-latest-version"
 	NotAuthor   = "not-the-author"
 	SameVersion = "same-version"
+	SameID      = "same-id-other-content"
 	Unknown     = "unknown-document"
 )
 
@@ -29,7 +30,7 @@ func IntegrationCode(err error) health.IntegrationCode {
 		return health.NotLatestVersion
 	case NotAuthor:
 		return health.NotTheAuthor
-	case SameVersion, Unknown:
+	case SameVersion, SameID, Unknown:
 		return health.OtherError
 	}
 	return 0
@@ -41,12 +42,13 @@ type held struct {
 	unique, set []byte
 	replaces    []byte
 	version     int
+	size        int64
 	status      Status
 	author, org []byte
 }
 
 const heldDocuments = `
-SELECT id, unique_key, set_key, replaces_key, version, status, author_key, organisation_key FROM document
+SELECT id, unique_key, set_key, replaces_key, version, size, status, author_key, organisation_key FROM document
 WHERE patient_id = $1 AND (unique_key = $2 OR unique_key = $3 OR replaces_key = $2 OR set_key = $4
 	OR set_key = (SELECT p.set_key FROM document p WHERE p.patient_id = $1 AND p.unique_key = $3))`
 
@@ -62,7 +64,7 @@ func (d *Dossier) held(ctx context.Context, q pg.Querier, n NewDocument) ([]held
 	}
 	hs, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (held, error) {
 		var h held
-		err := row.Scan(&h.id, &h.unique, &h.set, &h.replaces, &h.version, &h.status, &h.author, &h.org)
+		err := row.Scan(&h.id, &h.unique, &h.set, &h.replaces, &h.version, &h.size, &h.status, &h.author, &h.org)
 		return h, err
 	})
 	return hs, pg.Error(op, err)
@@ -76,13 +78,17 @@ type plan struct {
 	unflag    id.Document // the one that waited for this document, which it replaces
 }
 
-// decide applies dmp.md §2.3: the same id is a duplicate; the same set and version
-// under another id is refused; every version is kept and the highest is the current
+// decide applies dmp.md §2.3: the same id is a duplicate, unless its version or its size
+// shows that it is another document, which is refused; the same set and version under
+// another id is refused; every version is kept and the highest is the current
 // one. A replacement aims at the latest version and comes from its author or his
 // structure (§4.5); one that aims at what is not here is kept and flagged.
 func decide(n NewDocument, hs []held) (plan, error) {
 	const op = "dossier.FileTx"
 	if h := find(hs, n.UniqueKey); h != nil {
+		if n.Version != 0 && n.Version != h.version || n.Size != 0 && n.Size != h.size {
+			return plan{}, fault.New(fault.Conflict, op, SameID)
+		}
 		return plan{filed: Filed{ID: h.id, Version: h.version, Status: h.status, Duplicate: true}}, nil
 	}
 	parent := find(hs, n.ReplacesKey)
@@ -179,7 +185,7 @@ func sameAuthor(n NewDocument, h *held) bool {
 	return same(n.AuthorKey, h.author) || same(n.OrganisationKey, h.org)
 }
 
-// Check tells beforehand what FileTx would do, by the keys, version and author of n.
+// Check tells beforehand what FileTx would do, by the keys, version, size and author of n.
 //
 // Errors: as FileTx.
 func (d *Dossier) Check(ctx context.Context, q pg.Querier, n NewDocument) (Filed, error) {
@@ -205,7 +211,7 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, nullif($9::bigint, 0), $10, $11, $12, $1
 // Locks the patient's row until tx ends, so that versions are decided one at a time.
 //
 // Errors: fault.NotFound when there is no such dossier; fault.Conflict with code
-// NotLatest, NotAuthor or SameVersion when the version rules refuse.
+// NotLatest, NotAuthor, SameVersion or SameID when the version rules refuse.
 func (d *Dossier) FileTx(ctx context.Context, tx *pg.Tx, n NewDocument) (Filed, error) {
 	const op = "dossier.FileTx"
 	var locked id.Patient

@@ -20,7 +20,7 @@ import (
 // file decides, seals and files one report.
 func (g *Ingester) file(ctx context.Context, l *openLetter, r *report) (outcome, error) {
 	n := newDocument(g.d.Keys, r.doc, r.entry)
-	n.Patient, n.AuthorBAL = r.patient.ID, l.sender
+	n.Patient, n.AuthorBAL, n.Size = r.patient.ID, l.sender, r.content.Size()
 	if r.patient.ID != 0 {
 		held, err := g.checkVersion(ctx, r, &n)
 		if err != nil && dossier.IntegrationCode(err) == health.OtherError {

@@ -723,3 +723,24 @@ func TestReceiptForTheLargestNumberOfParts(t *testing.T) {
 		t.Errorf("%d notices", n)
 	}
 }
+
+// Another document under an id that is held was swallowed: its sender read that it was
+// filed, and nobody ever saw it.
+func TestAnotherDocumentUnderTheSameID(t *testing.T) {
+	h := newRecordHouse(t)
+	first := sample.Report(sample.People()[0])
+	h.deliver(sample.ArchiveOf(first), first)
+	h.deliver(sample.ArchiveOf(first), first) // again is fine
+	if q := h.quarantined(); len(q) != 0 {
+		t.Errorf("quarantine %v", q)
+	}
+	other := first
+	other.Title = "Un tout autre compte rendu"
+	h.deliver(sample.ArchiveOf(other), other)
+	if _, mdn, _ := h.last("labo"); !strings.Contains(mdn, "processed/Error: 906^") {
+		t.Error("the sender was told that it was filed")
+	}
+	if docs, q := h.documents(sample.People()[0].INS), h.quarantined(); len(docs) != 1 || !slices.Equal(q, []string{"906 same-id-other-content"}) {
+		t.Errorf("%d documents, quarantine %v", len(docs), q)
+	}
+}

@@ -113,7 +113,7 @@ func (r *Record) describe(ctx context.Context, p dossier.Patient, a Attachment, 
 	}
 	if doc != nil {
 		n, m := newDocument(r.d.Keys, doc, nil), metaOf(doc)
-		n.Patient, n.Origin, n.Visibility = p.ID, dossier.ByPatient, []string{health.Normal}
+		n.Patient, n.Origin, n.Visibility, n.Size = p.ID, dossier.ByPatient, []string{health.Normal}, content.Size()
 		m.Filename = a.Name
 		return n, m, nil
 	}
