@@ -125,6 +125,11 @@ func (s *Server) sendReply(ctx context.Context, v *visit, t thread, d *draft) (R
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
+		defer func() { // a goroutine's panic would end the process
+			if v := recover(); v != nil {
+				pw.CloseWithError(fault.Panic("webd.sendReply", v))
+			}
+		}()
 		pw.CloseWithError(message.Compose(pw, s.compose(v.owner, it, to, d)))
 	}()
 	rc, err := s.Submit.Submit(ctx, v.session, env, pr)
