@@ -243,7 +243,7 @@ func tool(t *testing.T, stdin string, name string, args ...string) (string, int)
 // eventually waits for something that another process brings about.
 func eventually(t *testing.T, what string, f func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
 		if f() {
 			return
 		}
