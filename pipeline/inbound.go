@@ -109,7 +109,7 @@ func (p *Pipeline) planInbound(ctx context.Context, pl *plan, l *letter, peer Pe
 	for _, rcpt := range env.Recipients {
 		pl.questions = append(pl.questions, policy.Question{
 			Action: policy.Receive, Actor: peerActor(peer),
-			Object: policy.Object{From: env.ReversePath, To: rcpt.Address, Letter: l.id},
+			Object: policy.Object{From: p.broughtFrom(l, env.ReversePath), To: rcpt.Address, Letter: l.id},
 		})
 	}
 	here, err := p.planHere(ctx, pl, l, env.Recipients)
@@ -117,6 +117,16 @@ func (p *Pipeline) planInbound(ctx context.Context, pl *plan, l *letter, peer Pe
 		return err
 	}
 	return p.planSuccess(ctx, pl, l, env, here)
+}
+
+// broughtFrom is whom the rules take a message from: its reverse-path, but the author when
+// that is a patient who writes under another reverse-path, or under <> what is no report.
+func (p *Pipeline) broughtFrom(l *letter, reverse mail.Address) mail.Address {
+	from := l.fields.From()
+	if l.outline.IsReport() || len(from) != 1 || !p.d.Directory.ForPatients(from[0].Mail().Domain()) {
+		return reverse
+	}
+	return from[0].Mail()
 }
 
 // planHere prepares the deposits for the recipients of ours, and returns those.
