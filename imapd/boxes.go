@@ -148,10 +148,17 @@ func listed(boxes []mailstore.Mailbox, ref string, patterns []string, o *imap.Li
 	return out
 }
 
+// maxPattern bounds a LIST pattern, in octets: no name is as long, and trying one of many
+// wildcards on every mailbox takes seconds.
+const maxPattern = 1024
+
 // nameFor says under which name a mailbox answers a LIST, if it does.
 func nameFor(b mailstore.Mailbox, ref string, patterns []string) (string, bool) {
 	for _, p := range patterns {
 		full := ref + p
+		if len(full) > maxPattern {
+			continue
+		}
 		if matches(full, b.Name) {
 			return b.Name, true
 		}
