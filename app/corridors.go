@@ -77,6 +77,9 @@ func (h *House) sweep(ctx context.Context, _ sweep) error {
 	if err != nil {
 		return err
 	}
+	if err := h.Identity.Sweep(ctx); err != nil {
+		return err
+	}
 	temporary := 0
 	if files, ok := h.Blobs.(*blob.Files); ok {
 		if temporary, err = files.SweepTemporary(h.now().Add(-sweepAge)); err != nil {
