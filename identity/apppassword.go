@@ -117,7 +117,9 @@ func (s *Service) macs(b id.BAL, secret string) [][]byte {
 // Errors: fault.WrongSecret (with a text when the secret was revoked), fault.RateLimited.
 func (s *Service) AppPassword(ctx context.Context, address, secret, remote string) (SignIn, error) {
 	const op = "identity.AppPassword"
-	name, host := s.limitKey("name", loginOf(address)), s.limitKey("remote", hostOf(remote))
+	// A name is counted per host: wrong tries from elsewhere must not shut its owner out,
+	// and nobody guesses 100 bits.
+	name, host := s.limitKey("name", loginOf(address)+" "+hostOf(remote)), s.limitKey("remote", hostOf(remote))
 	okName, _ := s.d.Limit.Peek(ctx, name, failuresPerName)
 	okHost, _ := s.d.Limit.Peek(ctx, host, failuresPerRemote)
 	if !okName || !okHost {

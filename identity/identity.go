@@ -122,7 +122,7 @@ func New(d Deps) *Service {
 // Failures allowed a minute, and second-factor codes an hour. App passwords count
 // failures only: a practice behind one address signs in often.
 const (
-	failuresPerName   = 30
+	failuresPerName   = 30 // from one host
 	failuresPerRemote = 60
 	signInsPerName    = 10 // on the web, good or bad
 	signInsPerRemote  = 60

@@ -113,7 +113,7 @@ func hostWord(s string) string {
 
 // fromSender checks the header of a message that one of our people sends, and completes
 // it (RFC 6409 §8): own says whether an address is the sender's.
-func (p *Pipeline) fromSender(protocol string, own func(mail.Address) bool) func(id.Letter, time.Time, []byte) ([]byte, error) {
+func (p *Pipeline) fromSender(protocol string, own func(mail.Address) (bool, error)) func(id.Letter, time.Time, []byte) ([]byte, error) {
 	return func(letter id.Letter, at time.Time, raw []byte) ([]byte, error) {
 		f := message.ParseFields(raw)
 		author, err := checkHeader(raw, f)
@@ -121,7 +121,9 @@ func (p *Pipeline) fromSender(protocol string, own func(mail.Address) bool) func
 			return nil, err
 		}
 		for _, person := range append(f.Sender(), author) {
-			if !own(person.Mail()) {
+			if mine, err := own(person.Mail()); err != nil {
+				return nil, err
+			} else if !mine {
 				return nil, notYours()
 			}
 		}

@@ -48,7 +48,7 @@ func FuzzFromSender(f *testing.F) {
 	f.Add([]byte("From: a@b.example, adele.martin@mss-a.example\r\nMessage-Id: <x@y>\r\nDate: \r\n\r\n"))
 	p := &Pipeline{d: Deps{Zone: time.UTC, Config: Config{Hostname: "mx.mss-a.example"}}}
 	letter, at := id.New(), time.Date(2026, 3, 2, 13, 5, 0, 0, time.UTC)
-	check := p.fromSender("ESMTPSA", func(a mail.Address) bool { return a == me })
+	check := p.fromSender("ESMTPSA", func(a mail.Address) (bool, error) { return a == me, nil })
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		kept, err := check(letter, at, raw)
 		if err != nil {

@@ -61,7 +61,7 @@ func (p *Pipeline) submit(ctx context.Context, who identity.SignIn, env mail.Env
 	}
 	l, err := p.take(ctx, r, intake{
 		reverse: env.ReversePath, scanner: p.d.Scanner, max: p.maxSize(),
-		header: p.fromSender(protocol, func(a mail.Address) bool { return p.owns(ctx, from, a) }),
+		header: p.fromSender(protocol, func(a mail.Address) (bool, error) { return p.owns(ctx, from, a) }),
 	})
 	if err != nil {
 		return Receipt{}, err
@@ -87,8 +87,12 @@ func (p *Pipeline) sender(ctx context.Context, who identity.SignIn, reverse mail
 	if from.box, from.address, err = p.boxByID(ctx, who.BAL); err != nil {
 		return from, err
 	}
-	if !reverse.IsZero() && !p.owns(ctx, from, reverse) {
-		return from, notYours()
+	if !reverse.IsZero() {
+		if own, err := p.owns(ctx, from, reverse); err != nil {
+			return from, err
+		} else if !own {
+			return from, notYours()
+		}
 	}
 	full, err := p.full(ctx, from.box, 0)
 	if err == nil && full {
@@ -100,15 +104,15 @@ func (p *Pipeline) sender(ctx context.Context, who identity.SignIn, reverse mail
 }
 
 // owns reports whether a is the address of the sender.
-func (p *Pipeline) owns(ctx context.Context, from sender, a mail.Address) bool {
+func (p *Pipeline) owns(ctx context.Context, from sender, a mail.Address) (bool, error) {
 	if a.IsZero() || a == from.address {
-		return !a.IsZero()
+		return !a.IsZero(), nil
 	}
 	if from.kind != health.Patient {
-		return false
+		return false, nil
 	}
 	found, err := p.findBoxes(ctx, a)
-	return err == nil && found[a].id == from.id
+	return err == nil && found[a].id == from.id, err
 }
 
 func (p *Pipeline) planSubmit(ctx context.Context, pl *plan, l *letter, who identity.SignIn, from sender, env mail.Envelope) error {
