@@ -87,6 +87,9 @@ type BlobsConfig struct {
 	S3SecretKeyFile string `toml:"s3_secret_key_file"`
 	// S3Plain talks HTTP without TLS: only to a store on the same machine.
 	S3Plain bool `toml:"s3_plain"`
+	// ShortSize is up to how many sealed octets a blob is kept in the database, where it
+	// costs no file and no wait of its own. Zero means 16,384; below zero, none is.
+	ShortSize int64 `toml:"short_size"`
 	// SpoolDir holds temporary files, sealed with throw-away keys. Empty: the system's.
 	SpoolDir string `toml:"spool_dir"`
 }

@@ -7,7 +7,6 @@ import (
 
 	"pli/gate"
 	"pli/health"
-	"pli/internal/blob"
 	"pli/internal/clamav"
 	"pli/internal/job"
 	"pli/outbound"
@@ -81,8 +80,10 @@ func (h *House) sweep(ctx context.Context, _ sweep) error {
 		return err
 	}
 	temporary := 0
-	if files, ok := h.Blobs.(*blob.Files); ok {
-		if temporary, err = files.SweepTemporary(h.now().Add(-sweepAge)); err != nil {
+	if blobs, ok := h.Blobs.(interface {
+		SweepTemporary(before time.Time) (int, error)
+	}); ok {
+		if temporary, err = blobs.SweepTemporary(h.now().Add(-sweepAge)); err != nil {
 			return err
 		}
 	}

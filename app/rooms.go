@@ -75,7 +75,7 @@ func (r *Rooms) open(ctx context.Context) (err error) {
 	if r.Audit, err = audit.New(r.DB, cfg.Keys.Audit); err != nil {
 		return err
 	}
-	if r.Blobs, err = openBlobs(ctx, cfg.Blobs); err != nil {
+	if r.Blobs, err = openBlobs(ctx, r.DB, cfg.Blobs); err != nil {
 		return err
 	}
 	url, err := cfg.RedisURL()
@@ -96,12 +96,21 @@ func (r *Rooms) open(ctx context.Context) (err error) {
 	return nil
 }
 
-func openBlobs(ctx context.Context, c BlobsConfig) (blob.Store, error) {
+// openBlobs puts the database, for short blobs, in front of files or of an S3 store.
+func openBlobs(ctx context.Context, db *pg.DB, c BlobsConfig) (long blob.Store, err error) {
 	if c.S3Endpoint != "" {
-		return blob.OpenS3(ctx, blob.S3Config{Endpoint: c.S3Endpoint, Region: c.S3Region, Bucket: c.S3Bucket,
+		long, err = blob.OpenS3(ctx, blob.S3Config{Endpoint: c.S3Endpoint, Region: c.S3Region, Bucket: c.S3Bucket,
 			AccessFile: c.S3AccessKeyFile, SecretFile: c.S3SecretKeyFile, Insecure: c.S3Plain})
+	} else {
+		long, err = blob.OpenFiles(c.Dir)
 	}
-	return blob.OpenFiles(c.Dir)
+	if err != nil || c.ShortSize < 0 {
+		return long, err
+	}
+	if c.ShortSize == 0 {
+		c.ShortSize = blob.DefaultShortSize
+	}
+	return blob.NewShort(db, long, int(c.ShortSize)), nil
 }
 
 // Close lets the database and Redis go.

@@ -17,8 +17,9 @@ import (
 )
 
 const (
-	fetchBatch = 500       // rows read in one query
-	smallSize  = 256 << 10 // a message up to this many octets is opened whole, ahead of its turn
+	fetchBatch  = 500       // rows read in one query
+	gatherBatch = 64        // messages whose short bodies are read in one query
+	smallSize   = 256 << 10 // a message up to this many octets is opened whole, ahead of its turn
 )
 
 // fetchPlan says what a FETCH needs, so that no more is read than that: rows for flags
@@ -147,7 +148,7 @@ func (r *fetchReader) run(ctx context.Context, todo []numbered) (err error) {
 	for len(todo) > 0 {
 		n := min(fetchBatch, len(todo))
 		if r.plan.body { // small steps first: the client waits for the first octet
-			n = min(64, n)
+			n = min(gatherBatch, n)
 		}
 		if err := r.batch(ctx, todo[:n]); err != nil {
 			return err
@@ -180,6 +181,12 @@ func (r *fetchReader) batch(ctx context.Context, todo []numbered) error {
 			return err
 		}
 	}
+	var near pipeline.Gathered
+	if r.plan.body {
+		if near, err = r.bal.Gather(ctx, ms); err != nil {
+			return err
+		}
+	}
 	for i, j := 0, 0; i < len(ms); i++ {
 		for todo[j].uid != ms[i].UID { // those between are gone
 			j++
@@ -187,7 +194,7 @@ func (r *fetchReader) batch(ctx context.Context, todo []numbered) error {
 		_, fresh := seen[ms[i].UID]
 		f := &fetched{seq: todo[j].seq, m: ms[i], out: outs[i], flags: fresh}
 		if r.plan.body && f.m.Size <= smallSize {
-			if err := r.ahead(ctx, f); err != nil {
+			if err := r.ahead(ctx, near, f); err != nil {
 				return err
 			}
 		}
@@ -201,7 +208,7 @@ func (r *fetchReader) batch(ctx context.Context, todo []numbered) error {
 }
 
 // ahead begins to open a small message.
-func (r *fetchReader) ahead(ctx context.Context, f *fetched) error {
+func (r *fetchReader) ahead(ctx context.Context, near pipeline.Gathered, f *fetched) error {
 	select {
 	case r.held <- struct{}{}:
 	case <-ctx.Done():
@@ -215,14 +222,14 @@ func (r *fetchReader) ahead(ctx context.Context, f *fetched) error {
 				b.err = fault.Panic("imapd.Fetch", v)
 			}
 		}()
-		b.data, b.err = readWhole(ctx, r.bal, f.m)
+		b.data, b.err = readWhole(ctx, r.bal, near, f.m)
 	}(f.body)
 	return nil
 }
 
 // readWhole reads a small message into memory, to its end: what it returns is genuine.
-func readWhole(ctx context.Context, bal *pipeline.OpenBAL, m mailstore.Message) ([]byte, error) {
-	body, err := bal.Body(ctx, m)
+func readWhole(ctx context.Context, bal *pipeline.OpenBAL, near pipeline.Gathered, m mailstore.Message) ([]byte, error) {
+	body, err := bal.BodyFrom(ctx, near, m)
 	if err != nil {
 		return nil, err
 	}

@@ -17,6 +17,8 @@ import (
 
 	"pli/codec/message"
 	"pli/fault"
+	"pli/mailstore"
+	"pli/pipeline"
 )
 
 // fold takes accents and letter case off: é, É and e are one.
@@ -116,6 +118,23 @@ func (x *candidate) inHeader(needle string) verdict {
 // readTexts searches the bodies of messages: as many at a time, over all connections,
 // as there are cores. A message that does not open holds no word, and an event says so.
 func (s *session) readTexts(ctx context.Context, xs []*candidate, needles []string) error {
+	for some := range slices.Chunk(xs, gatherBatch) {
+		ms := make([]mailstore.Message, len(some))
+		for i, x := range some {
+			ms[i] = x.m
+		}
+		near, err := s.bal.Gather(ctx, ms)
+		if err == nil {
+			err = s.readSome(ctx, some, near, needles)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *session) readSome(ctx context.Context, xs []*candidate, near pipeline.Gathered, needles []string) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(cap(s.srv.searching))
 	for _, x := range xs {
@@ -131,7 +150,7 @@ func (s *session) readTexts(ctx context.Context, xs []*candidate, needles []stri
 					err = fault.Panic("imapd.Search", v)
 				}
 			}()
-			found, err := s.searchBody(ctx, x, needles)
+			found, err := s.searchBody(ctx, near, x, needles)
 			if err != nil && ctx.Err() == nil {
 				s.srv.d.Log.Error("message not searched", "mailbox", x.m.Mailbox, "uid", x.uid, "cause", err)
 				found, err = map[string]bool{}, nil
@@ -144,14 +163,14 @@ func (s *session) readTexts(ctx context.Context, xs []*candidate, needles []stri
 }
 
 // searchBody looks for needles in every text part of one message, decoded.
-func (s *session) searchBody(ctx context.Context, x *candidate, needles []string) (map[string]bool, error) {
+func (s *session) searchBody(ctx context.Context, near pipeline.Gathered, x *candidate, needles []string) (map[string]bool, error) {
 	h := newHay(needles)
 	if x.out.Root == nil {
 		return h.found, nil
 	}
 	var at io.ReaderAt
 	if x.m.Size <= smallSize {
-		data, err := readWhole(ctx, s.bal, x.m)
+		data, err := readWhole(ctx, s.bal, near, x.m)
 		if err != nil {
 			return nil, err
 		}

@@ -215,6 +215,14 @@ CREATE TABLE deposited (
 );
 CREATE INDEX ON deposited (deposited_at);
 
+-- blob: sealed octets too short to be worth a file (internal/blob.Short).
+CREATE TABLE blob_short (
+	name    uuid PRIMARY KEY,
+	octets  bytea NOT NULL,
+	made_at timestamptz NOT NULL
+);
+ALTER TABLE blob_short ALTER octets SET STORAGE EXTERNAL;  -- noise does not compress
+
 -- consent: who may write to whom between a patient and professionals (mssante.md §6).
 CREATE TABLE exchange (
 	patient_bal_id bigint NOT NULL REFERENCES bal,

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -247,17 +248,20 @@ func (o *OpenBAL) keep(ctx context.Context, views map[id.Mailbox]map[mail.UID][]
 // Body streams the message in clear. Reading fails with fault.Corrupt, before the end,
 // when what is stored is not what was sealed: what was read until then is worth nothing.
 func (o *OpenBAL) Body(ctx context.Context, m mailstore.Message) (io.ReadCloser, error) {
-	k, err := o.session(m)
+	sealed, err := o.r.d.Blobs.Open(ctx, m.Letter)
+	if fault.Is(err, fault.NotFound) { // a row without its blob is damage, not absence
+		err = fault.Wrap(fault.Corrupt, "pipeline.Body", "blob-missing", err)
+	}
 	if err != nil {
 		return nil, err
 	}
-	sealed, err := o.r.d.Blobs.Open(ctx, m.Letter)
+	return o.unseal(m, sealed)
+}
+
+func (o *OpenBAL) unseal(m mailstore.Message, sealed io.ReadCloser) (io.ReadCloser, error) {
+	k, err := o.session(m)
 	if err != nil {
-		k.Clear()
-		if fault.Is(err, fault.NotFound) { // a row without its blob is damage, not absence
-			err = fault.Wrap(fault.Corrupt, "pipeline.Body", "blob-missing", err)
-		}
-		return nil, err
+		return nil, errors.Join(err, sealed.Close())
 	}
 	clear, err := k.OpenFrom(sealed)
 	if err != nil {
@@ -265,6 +269,30 @@ func (o *OpenBAL) Body(ctx context.Context, m mailstore.Message) (io.ReadCloser,
 		return nil, errors.Join(err, sealed.Close())
 	}
 	return &body{clear: clear, sealed: sealed, key: k, left: m.Size}, nil
+}
+
+// Gathered are sealed bodies read ahead, at the cost of one.
+type Gathered map[id.Letter][]byte
+
+// Gather reads ahead what is short of several messages, for BodyFrom.
+func (o *OpenBAL) Gather(ctx context.Context, ms []mailstore.Message) (Gathered, error) {
+	store, ok := o.r.d.Blobs.(blob.Gatherer)
+	if !ok {
+		return nil, nil
+	}
+	names := make([]id.ID, len(ms))
+	for i, m := range ms {
+		names[i] = m.Letter
+	}
+	return store.Gather(ctx, names)
+}
+
+// BodyFrom is Body, from what was gathered where that has it.
+func (o *OpenBAL) BodyFrom(ctx context.Context, g Gathered, m mailstore.Message) (io.ReadCloser, error) {
+	if sealed, ok := g[m.Letter]; ok {
+		return o.unseal(m, io.NopCloser(bytes.NewReader(sealed)))
+	}
+	return o.Body(ctx, m)
 }
 
 // body is a message being read; its length is part of what must be right.

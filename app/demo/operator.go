@@ -26,7 +26,7 @@ import (
 )
 
 // postgres is sized for a demonstration.
-var postgres = []string{"shared_buffers=128MB", "max_wal_size=256MB", "min_wal_size=32MB", "wal_compression=on", "synchronous_commit=on",
+var postgres = []string{"shared_buffers=128MB", "max_wal_size=32MB", "min_wal_size=32MB", "wal_compression=on", "synchronous_commit=on",
 	"max_connections=120", "log_min_messages=warning", "log_statement=none", "log_min_error_statement=panic", "log_parameter_max_length=0",
 	"log_parameter_max_length_on_error=0", "log_error_verbosity=terse"}
 

@@ -32,3 +32,10 @@ type Writer interface {
 	// Abort forgets what was written. After Commit it does nothing.
 	Abort()
 }
+
+// Gatherer is a store that reads several short blobs at the cost of one.
+type Gatherer interface {
+	// Gather returns those of the named blobs that are short; the others, and those that
+	// are missing, are left out.
+	Gather(ctx context.Context, names []id.ID) (map[id.ID][]byte, error)
+}
