@@ -146,10 +146,5 @@ func notYours() error {
 		"The sender's address is not that of your mailbox.")
 }
 
-// asReport reports whether a header announces a DSN or an MDN.
-func asReport(f *message.Fields) bool {
-	return strings.HasPrefix(strings.ToLower(f.Get("Content-Type")), "multipart/report")
-}
-
 // asItIs keeps a header block as it came.
 func asItIs(_ id.Letter, _ time.Time, raw []byte) ([]byte, error) { return raw, nil }

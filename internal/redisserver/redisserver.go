@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"time"
@@ -178,6 +177,3 @@ func (s *Server) Stop() {
 	s.stop()
 	<-s.done
 }
-
-// RemoveStale forgets the socket of a server that was killed.
-func RemoveStale(dir string) { _ = os.Remove(filepath.Join(dir, "redis.sock")) }
