@@ -6,6 +6,8 @@
 package main
 
 import (
+	"crypto/rand"
+	"encoding/base64"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -114,7 +116,7 @@ func (t *target) people() []person {
 // submitAll sends n messages of one size over some connections, from one person to the
 // next, and prints the rate, the latencies, the cost.
 func submitAll(d *dialer, addr string, people []person, name string, size, n, conns int, m *meter) error {
-	body := text(size)
+	body := attachment(size)
 	cpu, disk, start := m.cpu(), m.disk(), time.Now()
 	var next atomic.Int64
 	var mu sync.Mutex
@@ -158,21 +160,18 @@ func percentiles(l []time.Duration) string {
 	return fmt.Sprintf("p50 %.1f p95 %.1f p99 %.1f ms", at(0.50), at(0.95), at(0.99))
 }
 
-// text is a message body of about size octets that compresses as prose does.
-func text(size int) string {
-	words := strings.Fields("le patient présente une douleur du genou droit depuis trois semaines sans fièvre ni traumatisme examen clinique normal radiographie demandée traitement par paracétamol contrôle dans un mois tension cent vingt sur quatre-vingts")
+// attachment is size octets that do not compress, as a scan or a PDF is, in base64 lines.
+func attachment(size int) string {
+	raw := make([]byte, size)
+	rand.Read(raw) // never fails (crypto/rand)
+	enc := base64.StdEncoding.EncodeToString(raw)
 	var b strings.Builder
-	seed := uint32(size)
-	for line := 0; b.Len() < size; {
-		seed = seed*1664525 + 1013904223
-		w := words[seed>>16%uint32(len(words))]
-		if line += len(w) + 1; line > 70 {
-			b.WriteString("\r\n")
-			line = 0
-		}
-		fmt.Fprintf(&b, "%s%x ", w, seed>>20)
+	b.Grow(len(enc) + len(enc)/38 + 2)
+	for len(enc) > 76 {
+		b.WriteString(enc[:76] + "\r\n")
+		enc = enc[76:]
 	}
-	b.WriteString("\r\n")
+	b.WriteString(enc + "\r\n")
 	return b.String()
 }
 

@@ -75,7 +75,7 @@ func submit(c *smtp.Client, from, to person, subject, body string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "From: <%s>\r\nTo: <%s>\r\nSubject: %s\r\nMessage-ID: <%s@mesure.example>\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n",
+	fmt.Fprintf(w, "From: <%s>\r\nTo: <%s>\r\nSubject: %s\r\nMessage-ID: <%s@mesure.example>\r\nMIME-Version: 1.0\r\nContent-Type: application/pdf; name=mesure.pdf\r\nContent-Transfer-Encoding: base64\r\n\r\n",
 		from.address, to.address, subject, rand.Text())
 	if _, err := io.WriteString(w, body); err != nil {
 		return err
@@ -183,7 +183,7 @@ func idle(d *dialer, smtpAddr, imapAddr string, from, to person, n int) error {
 	var took, whole []time.Duration
 	for k := range n {
 		start := time.Now()
-		if err := submit(s, from, to, "idle "+strconv.Itoa(k), text(5000)); err != nil {
+		if err := submit(s, from, to, "idle "+strconv.Itoa(k), attachment(5000)); err != nil {
 			return err
 		}
 		answered := time.Now()
