@@ -504,40 +504,6 @@ func TestSnapshotAndNewest(t *testing.T) {
 	}
 }
 
-func TestThreads(t *testing.T) {
-	h := newHouse(t)
-	b := h.bal()
-	l := h.letter(100)
-	d := func(role mail.Role, thread string, minute int, f Flags) Deposit {
-		return Deposit{BAL: b, Role: role, Letter: l, Generation: 1, Packet: []byte("p"), Size: 100, Flags: f, ThreadKey: []byte(thread),
-			ReceivedAt: at.Add(time.Duration(minute) * time.Minute)}
-	}
-	if _, err := h.deposit(d(mail.Inbox, "one", 1, Seen), d(mail.Sent, "one", 4, Seen), d(mail.Inbox, "two", 2, 0), d(mail.Inbox, "one", 3, 0),
-		d(mail.Trash, "two", 9, 0), d(mail.Drafts, "three", 9, 0)); err != nil {
-		t.Fatal(err)
-	}
-	ts, err := h.Threads(t.Context(), h.db, b, time.Time{}, 10)
-	if err != nil || len(ts) != 2 {
-		t.Fatalf("%+v %v", ts, err)
-	}
-	if x := ts[0]; string(x.Key) != "one" || x.Messages != 3 || x.Unseen != 1 || !x.Newest.ReceivedAt.Equal(at.Add(4*time.Minute)) {
-		t.Errorf("%+v", x)
-	}
-	if x := ts[1]; string(x.Key) != "two" || x.Messages != 1 || x.Unseen != 1 {
-		t.Errorf("%+v", x)
-	}
-	if ts, err = h.Threads(t.Context(), h.db, b, at.Add(4*time.Minute), 10); err != nil || len(ts) != 1 || string(ts[0].Key) != "two" {
-		t.Errorf("second page %+v %v", ts, err)
-	}
-	ms, err := h.ThreadMessages(t.Context(), h.db, b, []byte("one"))
-	if err != nil || len(ms) != 3 || !slices.IsSortedFunc(ms, func(a, b Message) int { return a.ReceivedAt.Compare(b.ReceivedAt) }) {
-		t.Errorf("%+v %v", ms, err)
-	}
-	if ms, err := h.ThreadMessages(t.Context(), h.db, h.bal(), []byte("one")); err != nil || len(ms) != 0 {
-		t.Errorf("another BAL reads the conversation: %d, %v", len(ms), err)
-	}
-}
-
 // blobs is a blob store that only remembers names.
 type blobs map[id.ID]time.Time
 
@@ -588,7 +554,7 @@ func TestStatements(t *testing.T) {
 	db := pgtest.DB(t)
 	for i, sql := range []string{insertLetter, deposit, usedSize, createMailbox, listMailboxes, mailboxByName, mailboxByRole, mailboxByID,
 		renameMailbox, lockMailbox, deleteMessages, deleteMailbox, subscribe, snapshot, changesSince, places, messagesByUID, linesByUID, newest, byMessageID,
-		countDeleted, keepViews, storeFlags, modifiedSince, bumpUnseen, lockMailboxes, copyMessages, removeMessages, threadBoxes, threads, threadMessages,
+		countDeleted, keepViews, storeFlags, modifiedSince, bumpUnseen, lockMailboxes, copyMessages, removeMessages,
 		sweepLetters, orphans, sweepKeys, keepContentKeys, findByMessageID} {
 		if _, err := db.Exec(t.Context(), "PREPARE s"+fmt.Sprint(i)+" AS "+sql); err != nil {
 			t.Errorf("%v: %s", err, sql)

@@ -97,11 +97,9 @@ const messageColumns = `m.mailbox_id, m.uid, m.modseq, m.letter_id, m.generation
 	CASE WHEN m.view IS NULL THEN (SELECT l.outline FROM letter l WHERE l.id = m.letter_id) END,
 	m.flags, m.keywords, m.size, m.message_id_key, m.thread_key, m.received_at`
 
-func scanMessage(row pgx.CollectableRow) (Message, error) { return scanMessageAnd(row) }
-
-func scanMessageAnd(row pgx.CollectableRow, more ...any) (m Message, err error) {
-	err = row.Scan(append([]any{&m.Mailbox, &m.UID, &m.ModSeq, (*[16]byte)(&m.Letter), &m.Generation, &m.Packet, &m.View,
-		&m.Outline, &m.Flags, &m.Keywords, &m.Size, &m.MessageIDKey, &m.ThreadKey, &m.ReceivedAt}, more...)...)
+func scanMessage(row pgx.CollectableRow) (m Message, err error) {
+	err = row.Scan(&m.Mailbox, &m.UID, &m.ModSeq, (*[16]byte)(&m.Letter), &m.Generation, &m.Packet, &m.View,
+		&m.Outline, &m.Flags, &m.Keywords, &m.Size, &m.MessageIDKey, &m.ThreadKey, &m.ReceivedAt)
 	m.ReceivedAt = m.ReceivedAt.UTC()
 	return m, err
 }

@@ -188,14 +188,13 @@ CREATE TABLE message (
 	keywords       text[] NOT NULL DEFAULT '{}',
 	size           bigint NOT NULL,
 	message_id_key bytea,
-	thread_key     bytea,
+	thread_key     bytea,                 -- of the first message referred to; a sealed letter cannot be asked later
 	received_at    timestamptz NOT NULL,
 	PRIMARY KEY (mailbox_id, uid)
 );
 CREATE INDEX ON message (letter_id);
 CREATE INDEX ON message (mailbox_id, modseq);
 CREATE INDEX ON message (mailbox_id, message_id_key) WHERE message_id_key IS NOT NULL;
-CREATE INDEX ON message (thread_key, received_at) WHERE thread_key IS NOT NULL;
 
 CREATE TABLE expunged (
 	mailbox_id bigint NOT NULL REFERENCES mailbox ON DELETE CASCADE,

@@ -1,5 +1,5 @@
-// Package blob keeps sealed octets under random names: on local files, or in an S3
-// store. What it is given is sealed already; it knows nothing of keys or people.
+// Package blob keeps sealed octets under random names: on local files or in an S3 store,
+// with short ones in the database. What it is given is sealed already; it knows nothing of keys or people.
 package blob
 
 import (
