@@ -5,6 +5,7 @@ package pg
 import (
 	"context"
 	"errors"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -21,6 +22,9 @@ type Config struct {
 	DSN string `toml:"dsn"`
 	// MaxConns bounds the pool of one process. Zero means 20.
 	MaxConns int32 `toml:"max_conns"`
+	// Search makes a pool for questions that strangers shape: read only, each statement
+	// planned for its values and stopped after this long. Zero is an ordinary pool.
+	Search time.Duration `toml:"-"`
 }
 
 // DB is a pool of connections.
@@ -59,6 +63,11 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	// values: planning them again at each execution costs more than running them.
 	pc.ConnConfig.RuntimeParams["plan_cache_mode"] = "force_generic_plan"
 	pc.ConnConfig.RuntimeParams["jit"] = "off"
+	if c.Search > 0 {
+		pc.ConnConfig.RuntimeParams["plan_cache_mode"] = "force_custom_plan"
+		pc.ConnConfig.RuntimeParams["default_transaction_read_only"] = "on"
+		pc.ConnConfig.RuntimeParams["statement_timeout"] = strconv.FormatInt(c.Search.Milliseconds(), 10)
+	}
 	pool, err := pgxpool.NewWithConfig(ctx, pc)
 	if err != nil {
 		return nil, Error("pg.Open", err)
