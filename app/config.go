@@ -26,8 +26,13 @@ type Config struct {
 	SMTP     SMTPConfig     `toml:"smtp"`
 	IMAP     IMAPConfig     `toml:"imap"`
 	Web      WebConfig      `toml:"web"`
+	LDAP     LDAPConfig     `toml:"ldap"`
+	FHIR     FHIRConfig     `toml:"fhir"`
+	DAV      DAVConfig      `toml:"dav"`
 	Scanner  ScannerConfig  `toml:"scanner"`
 	Outbound OutboundConfig `toml:"outbound"`
+	National NationalConfig `toml:"national"`
+	Register RegisterConfig `toml:"register"`
 	Private  PrivateConfig  `toml:"private"`
 }
 
@@ -163,6 +168,31 @@ type WebConfig struct {
 	Listen string `toml:"listen" sample:":443"`
 }
 
+// LDAPConfig says where mail programs ask the directory, as an address book.
+type LDAPConfig struct {
+	// LDAP listens with STARTTLS.
+	LDAP string `toml:"ldap" sample:":389"`
+	// LDAPS listens with TLS from the first octet.
+	LDAPS string `toml:"ldaps" sample:":636"`
+	// Base is the name under which entries are. Empty: ou=annuaire,o=mssante,c=fr.
+	Base string `toml:"base"`
+	// HourlyEntries that one account may be given in an hour: completion needs some
+	// hundreds, a copy of the directory millions. Zero means 20,000.
+	HourlyEntries int32 `toml:"hourly_entries"`
+}
+
+// FHIRConfig says where software asks the directory over FHIR R4.
+type FHIRConfig struct {
+	// Listen for HTTPS.
+	Listen string `toml:"listen" sample:":8443"`
+}
+
+// DAVConfig says where phones ask the directory over CardDAV.
+type DAVConfig struct {
+	// Listen for HTTPS.
+	Listen string `toml:"listen" sample:":8444"`
+}
+
 // ScannerConfig says who looks for malware. Without an answer mail is deferred.
 type ScannerConfig struct {
 	// Network is tcp or unix.
@@ -181,6 +211,46 @@ type OutboundConfig struct {
 	RetryFirst Duration `toml:"retry_first"`
 	// GiveUpAfter is when a failure is told. Zero means 48 hours.
 	GiveUpAfter Duration `toml:"give_up_after"`
+}
+
+// NationalConfig says where the extractions of the national directory come from. Every
+// night they are fetched, checked and put in place of the former at once.
+type NationalConfig struct {
+	// Correspondance is the address of Extraction_Correspondance_MSSante: an https URL, or
+	// the path of a file. Empty: addresses of other operators are not imported.
+	Correspondance string `toml:"correspondance" sample:"https://service.annuaire.sante.fr/annuaire-sante-webservices/V300/services/extraction/Extraction_Correspondance_MSSante"`
+	// Activite is the address of PS_LibreAcces: who exercises, and where. Empty: the end of
+	// a professional's situation is not noticed.
+	Activite string `toml:"activite" sample:"https://service.annuaire.sante.fr/annuaire-sante-webservices/V300/services/extraction/PS_LibreAcces"`
+	// Roots is a PEM file of the authorities of that server. Empty: those of the trusted
+	// space.
+	Roots string `toml:"roots"`
+	// Dir keeps the files fetched.
+	Dir string `toml:"dir" sample:"/var/lib/pli/annuaire"`
+	// Hour of the nightly import, in Paris, 0 to 23.
+	Hour int32 `toml:"hour" sample:"4"`
+	// MaxLoss is the percentage of lines that a new file may lack before it is held to be
+	// truncated and refused. Zero means 5.
+	MaxLoss int32 `toml:"max_loss"`
+}
+
+// RegisterConfig is about the life of the operator's own BAL.
+type RegisterConfig struct {
+	// NoticeAfter so long without use, the holder is told. Zero means 12 months.
+	NoticeAfter Duration `toml:"notice_after"`
+	// SuspendAfter so long, the BAL is suspended. Zero means 18 months.
+	SuspendAfter Duration `toml:"suspend_after"`
+	// UnpublishAfter so long, it leaves the directory. Zero means 24 months.
+	UnpublishAfter Duration `toml:"unpublish_after"`
+	// PublishURL is the FHIR base to which changes are sent as FHIRPath Patch. Empty: they
+	// are kept, and not sent.
+	PublishURL string `toml:"publish_url"`
+	// PublishKeyFile holds the API key of that server.
+	PublishKeyFile string `toml:"publish_key_file"`
+	// PublishRoots is a PEM file of its authorities. Empty: those of the trusted space.
+	PublishRoots string `toml:"publish_roots"`
+	// PublishDir is where the daily file is written and its report is read. Empty: no file.
+	PublishDir string `toml:"publish_dir"`
 }
 
 // PrivateConfig is for the operator alone.
@@ -253,7 +323,13 @@ func (c *Config) rebase(dir string) {
 func (c *Config) paths() []*string {
 	ps := []*string{&c.Redis.URLFile, &c.Blobs.Dir, &c.Blobs.S3AccessKeyFile, &c.Blobs.S3SecretKeyFile, &c.Blobs.SpoolDir,
 		&c.Keys.Index, &c.Keys.Audit, &c.Certs.Roots, &c.Certs.Intermediates, &c.Certs.WhiteList, &c.Certs.WhiteListKept, &c.Certs.ServerCert, &c.Certs.ServerKey,
-		&c.Certs.ClientCert, &c.Certs.ClientKey, &c.Certs.PublicCert, &c.Certs.PublicKey}
+		&c.Certs.ClientCert, &c.Certs.ClientKey, &c.Certs.PublicCert, &c.Certs.PublicKey,
+		&c.National.Roots, &c.National.Dir, &c.Register.PublishKeyFile, &c.Register.PublishRoots, &c.Register.PublishDir}
+	for _, p := range []*string{&c.National.Correspondance, &c.National.Activite} {
+		if !strings.Contains(*p, "://") {
+			ps = append(ps, p)
+		}
+	}
 	for _, l := range [][]string{c.Keys.Operator, c.Certs.CRLs} {
 		for i := range l {
 			ps = append(ps, &l[i])
@@ -283,6 +359,12 @@ func (c *Config) Check() []error {
 	p.need(c.Redis.URL == "" || c.Redis.URLFile == "", "redis.url and redis.url_file exclude each other")
 	p.need(c.Scanner.Off || c.Scanner.Address != "", "scanner.address is missing (or scanner.off)")
 	p.need(c.Scanner.Off || c.Scanner.Network == "tcp" || c.Scanner.Network == "unix", "scanner.network must be tcp or unix")
+	p.need(c.National.Hour >= 0 && c.National.Hour < 24, "national.hour must be 0 to 23")
+	p.need(c.National.MaxLoss >= 0 && c.National.MaxLoss <= 100, "national.max_loss must be 0 to 100")
+	for name, u := range map[string]string{"national.correspondance": c.National.Correspondance, "national.activite": c.National.Activite, "register.publish_url": c.Register.PublishURL} {
+		p.need(!strings.HasPrefix(u, "http://"), "%s must be https", name)
+		p.need(name == "register.publish_url" || !strings.HasPrefix(u, "https://") || c.National.Dir != "", "national.dir is missing")
+	}
 	c.checkListeners(p)
 	for _, f := range c.files() {
 		_, err := os.Stat(f)
@@ -311,6 +393,7 @@ func (c *Config) Listeners() map[string]string {
 	return map[string]string{
 		"smtp.mx": c.SMTP.MX, "smtp.submission": c.SMTP.Submission, "smtp.submissions": c.SMTP.Submissions,
 		"imap.imap": c.IMAP.IMAP, "imap.imaps": c.IMAP.IMAPS, "web.listen": c.Web.Listen, "private.listen": c.Private.Listen,
+		"ldap.ldap": c.LDAP.LDAP, "ldap.ldaps": c.LDAP.LDAPS, "fhir.listen": c.FHIR.Listen, "dav.listen": c.DAV.Listen,
 	}
 }
 
@@ -319,7 +402,8 @@ func (c *Config) files() []string {
 	var out []string
 	for _, l := range [][]string{c.Keys.Operator, {c.Keys.Index, c.Keys.Audit}, c.Certs.CRLs,
 		{c.Certs.Roots, c.Certs.Intermediates, c.Certs.WhiteList, c.Certs.ServerCert, c.Certs.ServerKey, c.Certs.ClientCert, c.Certs.ClientKey,
-			c.Certs.PublicCert, c.Certs.PublicKey, c.Redis.URLFile, c.Blobs.S3AccessKeyFile, c.Blobs.S3SecretKeyFile}} {
+			c.Certs.PublicCert, c.Certs.PublicKey, c.Redis.URLFile, c.Blobs.S3AccessKeyFile, c.Blobs.S3SecretKeyFile,
+			c.National.Roots, c.Register.PublishKeyFile, c.Register.PublishRoots}} {
 		for _, f := range l {
 			if f != "" {
 				out = append(out, f)

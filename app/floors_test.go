@@ -15,7 +15,7 @@ import (
 var (
 	words = []string{"mail", "health", "fault"}
 	rooms = []string{"seal", "directory", "identity", "consent", "mailstore", "outbound", "dossier", "audit", "certs"}
-	doors = []string{"smtpd", "imapd", "webd"}
+	doors = []string{"smtpd", "imapd", "webd", "ldapd", "fhird", "davd"}
 )
 
 // homes gives each outside library the packages that may import it. A package may
@@ -40,6 +40,10 @@ var homes = map[string][]string{
 	"github.com/jackc/pgx":                append([]string{"internal/pg", "internal/pgserver", "internal/pgtest", "internal/job", "migrations"}, rooms...),
 	"github.com/prometheus/client_golang": nil, // metrics are made where they are counted
 	"github.com/klauspost/compress":       {"seal"},
+	"github.com/go-asn1-ber/asn1-ber":     {"ldapd"},
+	"github.com/samply":                   {"codec/fhir", "directory/resource", "fhird"},
+	"github.com/emersion/go-vcard":        {"davd"},
+	"github.com/emersion/go-webdav":       {"davd"},
 	"golang.org/x/crypto":                 {"identity", "seal", "certs"},
 	"golang.org/x/net":                    {"codec", "webd"},
 	"golang.org/x/sync":                   nil,

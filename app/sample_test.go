@@ -68,6 +68,8 @@ func generateSample(t *testing.T) string {
 func sampleLine(f reflect.StructField) string {
 	key, sample := f.Tag.Get("toml"), f.Tag.Get("sample")
 	switch {
+	case sample != "" && f.Type.Kind() == reflect.Int32:
+		return fmt.Sprintf("%s = %s\n", key, sample)
 	case sample != "" && f.Type.Kind() == reflect.Slice:
 		return fmt.Sprintf("%s = [%q]\n", key, sample)
 	case sample != "":

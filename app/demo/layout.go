@@ -24,7 +24,7 @@ type layout struct {
 	port    int
 }
 
-const portsPerOperator = 10
+const portsPerOperator = 20
 
 func newLayout(o Options) (layout, error) {
 	dir, err := filepath.Abs(o.Dir)
@@ -130,11 +130,13 @@ func (l layout) lock() (*os.File, error) {
 }
 
 // ports are those of one operator, in the order of the first letter's journey.
-type ports struct{ mx, submission, submissions, imap, imaps, web, metrics int }
+// Metrics takes one port per role when an operator runs in several processes.
+type ports struct{ mx, submission, submissions, imap, imaps, web, metrics, ldap, ldaps, fhir, dav int }
 
 func (l layout) ports(n int) ports {
 	p := l.port + n*portsPerOperator
-	return ports{mx: p, submission: p + 1, submissions: p + 2, imap: p + 3, imaps: p + 4, web: p + 5, metrics: p + 6}
+	return ports{mx: p, submission: p + 1, submissions: p + 2, imap: p + 3, imaps: p + 4, web: p + 5, metrics: p + 6,
+		ldap: p + 16, ldaps: p + 17, fhir: p + 18, dav: p + 19}
 }
 
 // redisPort is for the built-in stand-in.
