@@ -170,8 +170,8 @@ func Refusal(d policy.Decision) error {
 	return fault.New(r.Kind(), "gate", r.Rule).Say(text.FR, text.EN)
 }
 
-// Actor makes the actor of a signed-in account. door is "smtp", "imap" or "web"; the
-// dossier is set by the caller when it is of the question.
+// Actor makes the actor of a signed-in account. door is "smtp", "imap", "web", "ldap",
+// "fhir" or "carddav"; the dossier is set by the caller when it is of the question.
 func Actor(who identity.SignIn, door string) policy.Actor {
 	return policy.Actor{Account: who.Account, BAL: who.BAL, Proof: who.Means, Means: door}
 }

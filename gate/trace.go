@@ -44,7 +44,7 @@ func chains(a answer) []string {
 		if q.Actor.House && q.Object.BAL != 0 { // what the document job could not file stays in this BAL
 			return []string{audit.BALChain(q.Object.BAL)}
 		}
-	case policy.OpenBAL:
+	case policy.OpenBAL, policy.OpenDirectory:
 		if f.Sender != nil {
 			return []string{audit.BALChain(f.Sender.ID)}
 		}

@@ -29,6 +29,9 @@ WHERE w.ended_at IS NULL AND w.expires_at > $2 AND w.seen_at > $3 AND a.disabled
 	touchSession  = `UPDATE web_session SET seen_at = $2 WHERE token_mac = $1 AND ended_at IS NULL AND seen_at < $2`
 	endSession    = `UPDATE web_session SET ended_at = $2 WHERE token_mac = $1 AND ended_at IS NULL`
 	endSessionsOf = `UPDATE web_session SET ended_at = $2 WHERE account_id = $1 AND ended_at IS NULL`
+	endSessionsAt = `
+UPDATE web_session SET ended_at = $2
+WHERE ended_at IS NULL AND account_id IN (SELECT account_id FROM account_bal WHERE bal_id = $1)`
 	sweepSessions = `DELETE FROM web_session WHERE expires_at < $1 OR ended_at < $1`
 )
 
@@ -138,6 +141,14 @@ func (s *Service) End(ctx context.Context, token string) error {
 func (s *Service) EndAll(ctx context.Context, a id.Account) error {
 	_, err := s.d.DB.Exec(ctx, endSessionsOf, a, s.d.Now().UTC())
 	return pg.Error("identity.EndAll", err)
+}
+
+// EndSessionsTx ends every session of the accounts that open a BAL, in the transaction
+// that takes something from it: a situation that ended, a suspension. Connections by
+// other doors ask again by themselves (imapd), or at each message (smtpd).
+func (s *Service) EndSessionsTx(ctx context.Context, tx *pg.Tx, b id.BAL, at time.Time) error {
+	_, err := tx.Exec(ctx, endSessionsAt, b, at)
+	return pg.Error("identity.EndSessionsTx", err)
 }
 
 // Sessions lists the full, living sessions of an account, the newest first.

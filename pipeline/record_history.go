@@ -193,6 +193,8 @@ func what(row audit.Row, kind string) string {
 		s = verb("avez consulté le dossier", "a consulté le dossier")
 	case policy.OpenBAL:
 		s = verb("avez ouvert votre messagerie", "a ouvert votre messagerie")
+	case policy.OpenDirectory:
+		s = verb("avez consulté l'annuaire", "a consulté l'annuaire")
 	case policy.Submit:
 		s = verb("avez envoyé un message", "vous a envoyé un message")
 	case policy.Receive:
@@ -213,6 +215,7 @@ var grounds = map[string]string{
 	"R-KEEP-02": "À votre demande",
 	"R-OPEN-01": "Connexion du titulaire",
 	"R-OPEN-02": "Connexion du titulaire, en lecture seule",
+	"R-DIR-02":  "L'annuaire est ouvert aux patients sur le web",
 	"R-RECV-01": "Message venu d'un opérateur de l'espace de confiance",
 }
 

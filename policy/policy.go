@@ -27,11 +27,13 @@ const (
 	KeepDocument Action = "keep-document" // the patient files an attachment of a message of his
 	ReadDocument Action = "read-document" // somebody opens a document of a dossier
 	ReadDossier  Action = "read-dossier"  // somebody sees the list of documents or the history
+
+	OpenDirectory Action = "open-directory" // a session begins to ask the directory
 )
 
 // Actions lists every action, for tests and tables.
 func Actions() []Action {
-	return []Action{Submit, Reply, Receive, OpenBAL, FileDocument, KeepDocument, ReadDocument, ReadDossier}
+	return []Action{Submit, Reply, Receive, OpenBAL, FileDocument, KeepDocument, ReadDocument, ReadDossier, OpenDirectory}
 }
 
 // Actor is who asks. Exactly one of Account, Peer and House speaks for him.
@@ -42,7 +44,7 @@ type Actor struct {
 	Peer    Peer       // an operator, known by its certificate
 	House   bool       // a job or a notice of the house itself
 	Proof   string     // how the account signed in: "app-password", "certificate", "web"
-	Means   string     // "smtp", "imap", "web", "job": kept in the trace, no rule reads it
+	Means   string     // the door, "smtp", "imap", "web", "ldap", "fhir", "carddav", or "job": kept in the trace, no rule reads it
 }
 
 // Peer is an operator whose certificate was checked.

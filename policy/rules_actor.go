@@ -5,14 +5,16 @@ import (
 
 	"pli/fault"
 	"pli/health"
+	"pli/internal/id"
 )
 
 // Rules about who asks.
 
 var (
-	usingBAL = []Action{Submit, Reply, OpenBAL}
-	bySignIn = []Action{Submit, Reply, OpenBAL, KeepDocument, ReadDocument, ReadDossier}
+	usingBAL = []Action{Submit, Reply, OpenBAL, OpenDirectory}
+	bySignIn = []Action{Submit, Reply, OpenBAL, KeepDocument, ReadDocument, ReadDossier, OpenDirectory}
 	writing  = []Action{Submit, Reply}
+	asking   = []Action{OpenDirectory}
 )
 
 // exportTime is how long a suspended BAL stays open for reading (mssante.md §3.4).
@@ -133,25 +135,63 @@ var actorRules = []Rule{
 		ID: "R-OPEN-03", Actions: []Action{OpenBAL},
 		Meaning: "A BAL that is pending, closed, or suspended for more than 90 days does not open.",
 		Source:  "mssante.md §3.4",
-		Fault:   fault.Closed,
-		Text: fault.Text{FR: "Cette boîte n'est pas ouverte. Contactez votre opérateur de messagerie.",
-			EN: "This mailbox is not open. Contact your mail operator."},
+		Fault:   fault.Closed, Text: notOpen,
+		check: func(q Question, f Facts) verdict { return readable(f, q.Object.BAL) },
+	},
+	{
+		ID: "R-DIR-01", Actions: asking, Grants: true,
+		Meaning: "A professional BAL (PER, ORG, APP, CAB) asks the directory, by any door.",
+		Source:  "mssante.md §3.1, §4.2; features.md DIR-08",
+		Fault:   fault.Forbidden, Text: fault.Forbidden.Text(),
 		check: func(q Question, f Facts) verdict {
-			if !known(f.Sender, q.Object.BAL) {
-				return missing
-			}
-			switch f.Sender.State {
-			case health.Active:
-				return silent
-			case health.Suspended:
-				if f.Now.IsZero() || f.Sender.StateAt.IsZero() {
-					return missing
-				}
-				return denyIf(!exporting(f))
-			}
-			return denies
+			return grantIf(professionalWrites(q, f) && readable(f, q.Actor.BAL) == silent)
 		},
 	},
+	{
+		ID: "R-DIR-02", Actions: asking, Grants: true,
+		Meaning: "A patient asks the directory on the web.",
+		Source:  "mssante.md §6.3 rule 1; features.md DIR-10",
+		Fault:   fault.Forbidden, Text: fault.Forbidden.Text(),
+		check: func(q Question, f Facts) verdict {
+			return grantIf(patientWrites(q, f) && q.Actor.Proof == "web" && readable(f, q.Actor.BAL) == silent)
+		},
+	},
+	{
+		ID: "R-DIR-03", Actions: asking,
+		Meaning: "A patient asks the directory on the web only.",
+		Source:  "mssante.md §6.3 rule 1",
+		Fault:   fault.Forbidden,
+		Text: fault.Text{FR: "L'annuaire se consulte depuis votre espace, sur le web.",
+			EN: "The directory is consulted in your space, on the web."},
+		check: func(q Question, f Facts) verdict { return denyIf(patientWrites(q, f) && q.Actor.Proof != "web") },
+	},
+	{
+		ID: "R-DIR-04", Actions: asking,
+		Meaning: "A BAL that does not open any more does not ask the directory.",
+		Source:  "mssante.md §3.4",
+		Fault:   fault.Closed, Text: notOpen,
+		check: func(q Question, f Facts) verdict { return readable(f, q.Actor.BAL) },
+	},
+}
+
+var notOpen = fault.Text{FR: "Cette boîte n'est pas ouverte. Contactez votre opérateur de messagerie.",
+	EN: "This mailbox is not open. Contact your mail operator."}
+
+// readable is silent for a BAL that is active, or suspended within the time of reading.
+func readable(f Facts, bal id.BAL) verdict {
+	if !known(f.Sender, bal) {
+		return missing
+	}
+	switch f.Sender.State {
+	case health.Active:
+		return silent
+	case health.Suspended:
+		if f.Now.IsZero() || f.Sender.StateAt.IsZero() {
+			return missing
+		}
+		return denyIf(!exporting(f))
+	}
+	return denies
 }
 
 func exporting(f Facts) bool {
