@@ -13,5 +13,7 @@ need mbsync isync
 need curl curl
 need chromium chromium
 need openssl openssl
+need ldapsearch ldap-utils
+need vdirsyncer vdirsyncer # a CardDAV client
 need fc-list fontconfig fonts-dejavu-core
 install_needed
