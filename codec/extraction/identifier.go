@@ -56,8 +56,8 @@ func guessProfessional(number string) string {
 }
 
 // Place puts the identifier of a structure in its one form: FINESS, SIREN, SIRET or
-// another word, and the number without the digit of its type (TRE_G07: 0 RPPS or ADELI
-// rank, 1 FINESS, 2 SIREN, 3 SIRET). What it does not know comes back as published, with
+// another word, and the number without the digit of its type (0 ADELI and rank,
+// 1 FINESS, 2 SIREN, 3 SIRET, 4 RPPS and rank). What it does not know comes back as published, with
 // known false.
 func Place(kind, number string) (placeType, place string, known bool) {
 	number = compact(number)
