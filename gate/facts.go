@@ -171,7 +171,7 @@ func (g *Gate) factsOf(q policy.Question, k *known) policy.Facts {
 		f.Account = &policy.Account{ID: a, Enabled: policy.Is(k.enabled[a]), Linked: policy.Is(k.linked[a][box(q)])}
 	}
 	if b, ok := k.boxes.ByID[box(q)]; ok {
-		f.Sender = boxFacts(b)
+		f.Sender = g.boxFacts(b)
 	}
 	if !q.Object.To.IsZero() {
 		f.Destination = g.destination(q.Object.To, k)
@@ -201,14 +201,14 @@ func (g *Gate) destination(to mail.Address, k *known) *policy.Destination {
 	}
 	d.Place, d.Exists = policy.Here, policy.No
 	if b, ok := k.boxes.ByAddress[to]; ok {
-		d.Exists, d.Box = policy.Yes, boxFacts(b)
+		d.Exists, d.Box = policy.Yes, g.boxFacts(b)
 		d.Patient = k.byBAL[b.ID]
 	}
 	return d
 }
 
-func boxFacts(b directory.BAL) *policy.Box {
-	f := &policy.Box{ID: b.ID, Kind: b.Kind, State: b.State, StateAt: b.StateAt,
+func (g *Gate) boxFacts(b directory.BAL) *policy.Box {
+	f := &policy.Box{ID: b.ID, Kind: b.Kind, State: b.State, StateAt: b.StateAt.In(g.d.Zone),
 		Terms: policy.Is(b.TermsVersion != "" && !b.TermsAt.IsZero()), OpenToPatients: policy.Is(b.OpenToPatients)}
 	if b.Structure != nil {
 		f.Sector = b.Structure.Sector

@@ -17,7 +17,7 @@ import (
 	"pli/policy"
 )
 
-// Deps is what a gate needs. Every field but Log is required.
+// Deps is what a gate needs. Every field but Log and Zone is required.
 type Deps struct {
 	DB       *pg.DB
 	Boxes    Boxes    // directory
@@ -28,6 +28,7 @@ type Deps struct {
 	Audit    Audit    // audit
 	Class    health.INSClass
 	Now      func() time.Time
+	Zone     *time.Location // of the dates that people read in refusals; nil is UTC
 	Log      *slog.Logger
 }
 
@@ -40,6 +41,9 @@ func New(d Deps) *Gate {
 	if d.DB == nil || d.Boxes == nil || d.Accounts == nil || d.Consent == nil || d.Dossier == nil ||
 		d.Trust == nil || d.Audit == nil || d.Now == nil {
 		panic("gate.New: a room is missing")
+	}
+	if d.Zone == nil {
+		d.Zone = time.UTC
 	}
 	if d.Log != nil {
 		d.Log.Info("rule book", "hash", policy.RuleBookHash(), "rules", len(policy.RuleBook()))

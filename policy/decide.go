@@ -1,7 +1,9 @@
 package policy
 
 import (
+	"strconv"
 	"strings"
+	"time"
 
 	"pli/fault"
 	"pli/health"
@@ -23,13 +25,14 @@ func (e Effect) String() string {
 }
 
 // Reason is one rule that spoke. Missing says that it denied for want of a fact, which
-// is our failing and so temporary at the doors. Domain is the one the sender gave, for
-// the rules whose text names it.
+// is our failing and so temporary at the doors. Domain is the one the sender gave, Since
+// the day from when it is so, for the rules whose text names them.
 type Reason struct {
 	Rule    string
 	Effect  Effect
 	Missing bool
 	Domain  string
+	Since   time.Time // in the zone of the dates that people read
 }
 
 // Obligation is something owed before the act counts. The set is closed, and whoever
@@ -108,10 +111,28 @@ func (r Reason) Text() fault.Text {
 	if r.Missing {
 		return fault.Unavailable.Text()
 	}
+	if !r.Since.IsZero() && rule.Dated.FR != "" {
+		return fault.Text{
+			FR: strings.ReplaceAll(rule.Dated.FR, "{since}", dayFR(r.Since)),
+			EN: strings.ReplaceAll(rule.Dated.EN, "{since}", r.Since.Format("2 January 2006")),
+		}
+	}
 	return fault.Text{
 		FR: strings.ReplaceAll(rule.Text.FR, "{domain}", r.Domain),
 		EN: strings.ReplaceAll(rule.Text.EN, "{domain}", r.Domain),
 	}
+}
+
+var months = [...]string{"janvier", "février", "mars", "avril", "mai", "juin", "juillet", "août", "septembre", "octobre", "novembre", "décembre"}
+
+// dayFR writes a day as a sentence does: « 1er mars 2026 ». The year is always there,
+// since a refusal may be read long after.
+func dayFR(t time.Time) string {
+	day := strconv.Itoa(t.Day())
+	if t.Day() == 1 {
+		day = "1er"
+	}
+	return day + " " + months[t.Month()-1] + " " + strconv.Itoa(t.Year())
 }
 
 // Kind is the kind of fault of a refusal.
@@ -145,7 +166,7 @@ func Decide(q Question, f Facts) Decision {
 			}
 		case denies:
 			denied = true
-			d.Reasons = append(d.Reasons, Reason{Rule: r.ID, Domain: r.domain(f)})
+			d.Reasons = append(d.Reasons, Reason{Rule: r.ID, Domain: r.domain(f), Since: r.since(f)})
 		case missing:
 			denied = true
 			d.Reasons = append(d.Reasons, Reason{Rule: r.ID, Missing: true})

@@ -126,10 +126,10 @@ type Box struct {
 	ID             id.BAL
 	Kind           health.BALKind
 	State          health.BALState
-	StateAt        time.Time
-	Terms          Fact   // conditions of use (CGU) accepted
-	OpenToPatients Fact   // declared open to patients
-	Sector         string // of activity of its structure (TRE_R02), "" is none
+	StateAt        time.Time // in the zone of the dates that people read
+	Terms          Fact      // conditions of use (CGU) accepted
+	OpenToPatients Fact      // declared open to patients
+	Sector         string    // of activity of its structure (TRE_R02), "" is none
 }
 
 // Place says whose a domain is.

@@ -196,6 +196,31 @@ func TestRefusalNamesTheDomainTheSenderGave(t *testing.T) {
 	}
 }
 
+// A closed box says from when, in the zone it was told in, and never of a patient's.
+func TestRefusalNamesTheDay(t *testing.T) {
+	paris := time.FixedZone("Europe/Paris", 3600)
+	for _, c := range []struct {
+		to   string
+		at   time.Time
+		want fault.Text
+	}{
+		{"PER", time.Date(2026, 2, 28, 23, 30, 0, 0, time.UTC).In(paris), fault.Text{FR: "La boîte est fermée depuis le 1er mars 2026.", EN: "The mailbox has been closed since 1 March 2026."}},
+		{"ORG", time.Date(2025, 8, 12, 9, 0, 0, 0, time.UTC), fault.Text{FR: "La boîte est fermée depuis le 12 août 2025.", EN: "The mailbox has been closed since 12 August 2025."}},
+		{"PER", time.Time{}, fault.Text{FR: "Cette boîte est fermée et ne reçoit plus de messages.", EN: "This mailbox is closed and receives no more messages."}},
+		{"patient", now, unknownAddress},
+	} {
+		q, f, err := scene("submit", "PER", c.to, "to-suspended")
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Destination.Box.StateAt = c.at
+		r, _ := Decide(q, f).Denial()
+		if got := r.Text(); got != c.want {
+			t.Errorf("%s: %+v, want %+v", c.to, got, c.want)
+		}
+	}
+}
+
 func TestRuleBook(t *testing.T) {
 	shape := regexp.MustCompile(`^R-[A-Z]+(-[0-9]{2})?$`)
 	seen := map[string]bool{}
@@ -206,6 +231,9 @@ func TestRuleBook(t *testing.T) {
 		seen[r.ID] = true
 		if r.Meaning == "" || r.Source == "" || r.Text.FR == "" || r.Text.EN == "" || r.check == nil {
 			t.Errorf("%s is not whole", r.ID)
+		}
+		if strings.Contains(r.Text.FR+r.Text.EN, "{since}") || strings.Count(r.Dated.FR, "{since}") != strings.Count(r.Dated.EN, "{since}") {
+			t.Errorf("%s: the day is in the wrong text", r.ID)
 		}
 		if r.Fault == fault.Internal || len([]rune(r.Text.FR)) > 120 {
 			t.Errorf("%s: fault %v, text %d characters", r.ID, r.Fault, len([]rune(r.Text.FR)))
@@ -232,6 +260,9 @@ func TestRules(t *testing.T) {
 			acts = strings.Trim(strings.ReplaceAll(fmt.Sprint(r.Actions), " ", ", "), "[]")
 		}
 		effect, refusal, what := "denies otherwise", "« "+r.Text.FR+" »", r.Fault.String()
+		if r.Dated.FR != "" {
+			refusal += "; with the day: « " + r.Dated.FR + " »"
+		}
 		if r.Grants {
 			effect, refusal, what = "permits", "–", "–"
 		}

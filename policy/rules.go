@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"time"
 
 	"pli/fault"
 	"pli/health"
@@ -21,6 +22,7 @@ type Rule struct {
 	Meaning string     // one English sentence
 	Source  string     // text and section
 	Text    fault.Text // of a refusal; {domain} is the domain the sender gave
+	Dated   fault.Text // Text when the day is known from when the BAL is as it is, {since}; none most often
 	Fault   fault.Kind // what a refusal becomes at the doors
 	Code    health.IntegrationCode
 	check   func(Question, Facts) verdict
@@ -79,6 +81,14 @@ func (r *Rule) domain(f Facts) string {
 		return ""
 	}
 	return f.Destination.Domain
+}
+
+// since is the day from when the recipient's BAL is as it is, for the rules that tell it.
+func (r *Rule) since(f Facts) time.Time {
+	if b := boxHere(f); b != nil && r.Dated.FR != "" {
+		return b.StateAt
+	}
+	return time.Time{}
 }
 
 const byDefault = "R-DEFAULT"

@@ -142,10 +142,11 @@ var mailRules = []Rule{
 	{
 		ID: "R-ADDR-03", Actions: reaching,
 		Meaning: "A suspended or closed BAL receives nothing.",
-		Source:  "mssante.md §3.4, §12.2",
+		Source:  "mssante.md §3.4, §12.2; ux.md §6.6",
 		Fault:   fault.Closed,
 		Text: fault.Text{FR: "Cette boîte est fermée et ne reçoit plus de messages.",
 			EN: "This mailbox is closed and receives no more messages."},
+		Dated: fault.Text{FR: "La boîte est fermée depuis le {since}.", EN: "The mailbox has been closed since {since}."},
 		check: func(_ Question, f Facts) verdict {
 			b := boxHere(f)
 			return denyIf(b != nil && b.Kind != health.Patient && (b.State == health.Suspended || b.State == health.Closed))
