@@ -39,7 +39,7 @@ func (s *session) Rename(name, newName string, _ *imap.RenameOptions) error {
 func (s *session) change(command string, f func(ctx context.Context, tx *pg.Tx) error) error {
 	return s.run(command, func(ctx context.Context) error {
 		if s.bal.ReadOnly {
-			return readOnly("imapd." + command)
+			return suspended("imapd." + command)
 		}
 		return s.srv.d.DB.InTx(ctx, f)
 	})
@@ -50,6 +50,9 @@ func (s *session) Unsubscribe(name string) error { return s.subscribe("UNSUBSCRI
 
 func (s *session) subscribe(command, name string, on bool) error {
 	return reply(s.run(command, func(ctx context.Context) error {
+		if s.bal.ReadOnly {
+			return suspended("imapd." + command)
+		}
 		box, err := s.resolve(ctx, name)
 		if err != nil {
 			return err

@@ -50,6 +50,7 @@ type guard struct {
 	nonSync  bool   // the client did not wait for it
 	greeting bool   // the server's greeting is still to be dropped: plain.go gave one
 	raw      bool   // a message is being written: touch nothing
+	readOnly bool   // the mailbox just selected opens for reading only
 	reading  bool   // blocked on the client
 	between  bool   // … between two commands
 	signedIn bool
@@ -346,9 +347,14 @@ func (g *guard) bye(k fault.Kind, code string) error {
 	return fault.New(k, "imapd.guard", code)
 }
 
-// sayBye wants g.mu.
+// sayBye wants g.mu. In the middle of a message nothing can be said: it would be taken
+// for the message's own octets.
 func (g *guard) sayBye(t fault.Text) {
 	if g.dead {
+		return
+	}
+	if g.raw {
+		g.dead, g.w = true, nil
 		return
 	}
 	g.w = append(g.w, "* BYE "+bilingual(t)+"\r\n"...)
@@ -367,6 +373,10 @@ func (g *guard) end(t fault.Text) {
 // engineBug is what go-imap's server answers to what it cannot read and has no better
 // word for; our sessions never fail that way, so it is the client's mistake.
 var engineBug = []byte(" NO [SERVERBUG] Internal server error\r\n")
+
+// engineSelected is what it answers to SELECT, whatever the session may do there: a
+// mailbox that opens for reading only is said to (RFC 9051 §6.3.2).
+var engineSelected = []byte(" OK [READ-WRITE] SELECT completed\r\n")
 
 // Write takes what the server writes: whole lines, or pieces of a message.
 func (g *guard) Write(p []byte) (int, error) {
@@ -404,6 +414,9 @@ func (g *guard) edit(p []byte) []byte {
 			return []byte("+ \r\n")
 		}
 	}
+	if tag, ok := bytes.CutSuffix(p, engineSelected); ok && g.readOnly && isTag(string(tag)) {
+		return []byte(string(tag) + " OK [READ-ONLY] SELECT completed\r\n")
+	}
 	if tag, ok := bytes.CutSuffix(p, engineBug); ok && isTag(string(tag)) {
 		return []byte(string(tag) + " BAD " + bilingual(fault.Invalid.Text()) + "\r\n")
 	}
@@ -425,6 +438,13 @@ func (g *guard) flush() error {
 func (g *guard) writing(on bool) {
 	g.mu.Lock()
 	g.raw = on
+	g.mu.Unlock()
+}
+
+// selecting says whether the mailbox just selected opens for reading only.
+func (g *guard) selecting(readOnly bool) {
+	g.mu.Lock()
+	g.readOnly = readOnly
 	g.mu.Unlock()
 }
 

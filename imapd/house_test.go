@@ -71,9 +71,11 @@ type house struct {
 	stop   context.CancelFunc
 	served chan error
 
-	deny     atomic.Pointer[fault.Error]
-	readOnly bool
-	later    atomic.Int64 // how much later than it is the door believes it to be
+	deny      atomic.Pointer[fault.Error]
+	suspended atomic.Bool // since sign-in
+	unable    atomic.Bool // to decide
+	readOnly  bool
+	later     atomic.Int64 // how much later than it is the door believes it to be
 }
 
 func (h *house) now() time.Time { return time.Now().Add(time.Duration(h.later.Load())) }
@@ -107,8 +109,14 @@ func (h *house) Do(ctx context.Context, _ []policy.Question, act func(context.Co
 }
 
 func (h *house) Ask(context.Context, policy.Question) (policy.Decision, error) {
+	if h.unable.Load() {
+		return policy.Decision{}, fault.New(fault.Unavailable, "gate.Ask", "database")
+	}
 	if h.deny.Load() != nil {
 		return policy.Decision{Effect: policy.Deny, Reasons: []policy.Reason{{Rule: "test"}}}, nil
+	}
+	if h.suspended.Load() {
+		return policy.Decision{Effect: policy.Permit, Obligations: []policy.Obligation{policy.Trace, policy.ReadOnly}}, nil
 	}
 	return policy.Decision{Effect: policy.Permit}, nil
 }
@@ -212,6 +220,7 @@ func (h *house) serve(dir string, change []func(*Config)) {
 			return cs.PeerCertificates[0], nil
 		},
 	}, c)
+	h.server.watchEvery = 50 * time.Millisecond // the door's clock is the test's, its ticks are real
 	ctx, cancel := context.WithCancel(context.Background())
 	h.stop = cancel
 	clear, err := net.Listen("tcp", "127.0.0.1:0")

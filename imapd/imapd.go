@@ -91,10 +91,13 @@ type Server struct {
 	handshake chan struct{} // bounds handshakes at one time: they are what costs
 	searching chan struct{} // bounds searches in bodies, over all connections
 
-	mu    sync.Mutex
-	conns map[*guard]struct{}
-	hosts map[string]int
-	total int
+	watchEvery time.Duration // as the constant, but in tests
+
+	mu     sync.Mutex
+	conns  map[*guard]struct{}
+	rights map[*right]struct{} // of the connections that have signed in
+	hosts  map[string]int
+	total  int
 }
 
 // New makes the door.
@@ -112,7 +115,7 @@ func New(d Deps, c Config) *Server {
 	return &Server{
 		d: d, c: c, metrics: newMetrics(d.Metrics),
 		handshake: make(chan struct{}, 8*cores), searching: make(chan struct{}, max(1, cores)),
-		conns: make(map[*guard]struct{}), hosts: make(map[string]int),
+		watchEvery: watchEvery, conns: make(map[*guard]struct{}), rights: make(map[*right]struct{}), hosts: make(map[string]int),
 	}
 }
 
@@ -134,6 +137,8 @@ func (s *Server) serve(ctx context.Context, ln net.Listener, implicit bool) erro
 	})
 	var conns, engines sync.WaitGroup
 	engines.Go(func() { _ = engine.Serve(hand) })
+	watched, watchEnds := context.WithCancel(ctx)
+	engines.Go(func() { s.watch(watched) })
 	stop := context.AfterFunc(ctx, func() { _ = ln.Close() })
 	defer stop()
 	var err error
@@ -145,6 +150,7 @@ func (s *Server) serve(ctx context.Context, ln net.Listener, implicit bool) erro
 		conns.Go(func() { s.handle(ctx, conn, implicit, hand) })
 	}
 	s.stopConns(&conns)
+	watchEnds()
 	close(hand.done)
 	engines.Wait()
 	if ctx.Err() != nil {

@@ -72,3 +72,9 @@ var restarting = fault.Text{FR: "Le service redémarre. Reconnectez-vous.", EN: 
 func readOnly(op string) error {
 	return fault.New(fault.Forbidden, op, "read-only").Say("Ce dossier est ouvert en lecture seule.", "This folder is open for reading only.")
 }
+
+// suspended is the refusal of any change in a BAL that opens for reading only.
+func suspended(op string) error {
+	return fault.New(fault.Forbidden, op, "read-only-bal").Say("Votre boîte est suspendue : elle se lit et s'exporte, rien n'y change.",
+		"Your mailbox is suspended: it may be read and exported, nothing in it changes.")
+}

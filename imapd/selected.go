@@ -126,6 +126,7 @@ func (s *session) Select(name string, o *imap.SelectOptions) (data *imap.SelectD
 			v.uids[i] = p.UID
 		}
 		s.sel, data = v, s.selectData(name, v, places)
+		s.conn.selecting(v.readOnly)
 		return nil
 	})
 	return data, reply(err)
@@ -251,16 +252,14 @@ func (s *session) Idle(w *imapserver.UpdateWriter, stop <-chan struct{}) error {
 	tick := time.NewTicker(idlePoll)
 	defer tick.Stop()
 	for {
-		if s.sel != nil {
-			ctx, cancel := context.WithTimeout(s.ctx, time.Minute)
-			err := s.stillAllowed(ctx)
-			if err == nil {
-				err = s.catchUp(ctx, w, true)
-			}
-			cancel()
-			if err != nil {
-				return reply(err)
-			}
+		ctx, cancel := context.WithTimeout(s.ctx, time.Minute)
+		err := s.stillAllowed(ctx)
+		if err == nil && s.sel != nil {
+			err = s.catchUp(ctx, w, true)
+		}
+		cancel()
+		if err != nil {
+			return reply(err)
 		}
 		select {
 		case <-stop:
@@ -278,7 +277,10 @@ func (s *session) wantWritable(op string) error {
 	if s.sel == nil {
 		return fault.New(fault.Invalid, op, "no-mailbox-selected")
 	}
-	if s.sel.readOnly {
+	switch {
+	case s.bal.ReadOnly:
+		return suspended(op)
+	case s.sel.readOnly:
 		return readOnly(op)
 	}
 	return nil

@@ -23,10 +23,6 @@ const (
 	carryTimeout   = 2 * time.Hour
 )
 
-// askAgain is how long a right to read lasts before the gate is asked again: a session
-// in IDLE may last for days.
-const askAgain = 10 * time.Minute
-
 // session is one connection's view of one BAL. go-imap's server calls it from one
 // goroutine, but for Idle, which may outlive the reading: mu is held by whatever uses
 // the fields below it.
@@ -37,12 +33,12 @@ type session struct {
 	ctx    context.Context // until the connection ends
 	cancel context.CancelFunc
 
-	mu   sync.Mutex
-	who  identity.SignIn
-	bal  *pipeline.OpenBAL // nil before sign-in
-	sel  *selected         // nil when no mailbox is selected
-	last imap.NumSet       // of the last SEARCH … SAVE, as UIDs (RFC 5182)
-	seen time.Time         // when the gate last allowed this
+	mu    sync.Mutex
+	who   identity.SignIn
+	bal   *pipeline.OpenBAL // nil before sign-in
+	right *right            // … and this
+	sel   *selected         // nil when no mailbox is selected
+	last  imap.NumSet       // of the last SEARCH … SAVE, as UIDs (RFC 5182)
 }
 
 var (
@@ -62,9 +58,10 @@ func (s *session) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.bal != nil {
+		s.srv.unwatch(s.right)
 		s.bal.Close()
 	}
-	s.bal, s.sel = nil, nil
+	s.bal, s.right, s.sel = nil, nil, nil
 	s.conn.session.Done()
 	return nil
 }
@@ -100,26 +97,12 @@ func (s *session) run(command string, f func(ctx context.Context) error) error {
 }
 
 // stillAllowed asks the gate again when it is time, and ends the connection of who has
-// lost the right to read. A gate that cannot answer changes nothing yet.
+// lost the right to read.
 func (s *session) stillAllowed(ctx context.Context) error {
-	now := s.srv.d.Now()
-	if s.bal == nil || now.Sub(s.seen) < askAgain {
+	if s.right == nil {
 		return nil
 	}
-	err := s.bal.StillAllowed(ctx)
-	switch fault.KindOf(err) {
-	case fault.Unavailable, fault.Timeout, fault.Internal:
-		if err != nil {
-			s.srv.d.Log.Warn("imap right not asked again", "bal", s.who.BAL, "cause", err)
-			return nil
-		}
-	default:
-		s.srv.d.Log.Info("imap right lost", "bal", s.who.BAL, "account", s.who.Account)
-		s.conn.end(fault.TextOf(err))
-		return err
-	}
-	s.seen = now
-	return nil
+	return s.right.still(ctx, s.srv)
 }
 
 // Login signs in with an app password.
@@ -139,7 +122,8 @@ func (s *session) open(ctx context.Context, who identity.SignIn) error {
 	if err != nil {
 		return err
 	}
-	s.who, s.bal, s.seen = who, bal, s.srv.d.Now()
+	s.who, s.bal, s.right = who, bal, newRight(bal, who, s.conn, s.srv.d.Now())
+	s.srv.keepWatch(s.right)
 	s.conn.signIn()
 	s.srv.d.Log.Info("imap sign-in", "account", who.Account, "bal", who.BAL, "means", who.Means)
 	return nil

@@ -109,7 +109,7 @@ func TestReadOnlyBAL(t *testing.T) {
 	h.put("Subject: x\r\n\r\nx\r\n")
 	h.readOnly = true
 	w := h.inbox()
-	for _, c := range []string{"STORE 1 +FLAGS (\\Seen)", "EXPUNGE", "MOVE 1 Trash", "COPY 1 Trash", "CREATE a", "DELETE a", "RENAME a b", "APPEND INBOX {2+}\r\nx\n"} {
+	for _, c := range []string{"STORE 1 +FLAGS (\\Seen)", "EXPUNGE", "MOVE 1 Trash", "COPY 1 Trash", "CREATE a", "DELETE a", "RENAME a b", "SUBSCRIBE Sent", "APPEND INBOX {2+}\r\nx\n"} {
 		w.refused("NO [NOPERM] ", "%s", c)
 	}
 	w.ok("FETCH 1 BODY[]")

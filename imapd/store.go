@@ -81,7 +81,7 @@ func (s *session) tellFlags(ctx context.Context, w *imapserver.FetchWriter, todo
 func (s *session) Copy(set imap.NumSet, dest string) (data *imap.CopyData, err error) {
 	err = s.run("COPY", func(ctx context.Context) error {
 		if s.bal.ReadOnly {
-			return readOnly("imapd.Copy")
+			return suspended("imapd.Copy")
 		}
 		to, copied, err := s.transfer(ctx, set, dest, func(ctx context.Context, tx *pg.Tx, to mailstore.Mailbox, uids []mail.UID) ([]mailstore.Copied, error) {
 			return s.srv.d.Mail.CopyTx(ctx, tx, s.sel.box.ID, to.ID, uids, s.bal.QuotaSize)
@@ -184,7 +184,7 @@ func (s *session) Expunge(w *imapserver.ExpungeWriter, uids *imap.UIDSet) error 
 func (s *session) Append(name string, r imap.LiteralReader, o *imap.AppendOptions) (data *imap.AppendData, err error) {
 	err = s.run("APPEND", func(ctx context.Context) error {
 		if s.bal.ReadOnly {
-			return readOnly("imapd.Append")
+			return suspended("imapd.Append")
 		}
 		box, err := s.resolve(ctx, name)
 		if err != nil {

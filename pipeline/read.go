@@ -119,7 +119,9 @@ func (o *OpenBAL) StillAllowed(ctx context.Context) error {
 		return err
 	}
 	if d.Owes(policy.ReadOnly) && !o.ReadOnly { // it opens for less than before
-		return fault.New(fault.Closed, "pipeline.StillAllowed", "read-only-now")
+		return fault.New(fault.Closed, "pipeline.StillAllowed", "read-only-now").Say(
+			"Votre inscription à l'annuaire n'est plus active : votre boîte passe en lecture seule. Reconnectez-vous pour la lire.",
+			"Your entry in the directory is no longer active: your mailbox is read-only from now on. Sign in again to read it.")
 	}
 	return nil
 }
