@@ -64,7 +64,7 @@ func (k Kind) String() string {
 
 // Text is what the person at the other end may read: French first, then English.
 // Neither may hold a name, a subject, an INS or an address that the reader did not
-// give in this very exchange.
+// give in this very exchange, but for what the directory publishes of professionals.
 type Text struct{ FR, EN string }
 
 // Error is a failure with a kind. Op is "room.Function"; Code is a stable, constant

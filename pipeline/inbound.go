@@ -15,12 +15,13 @@ import (
 // that reverse-path (zero is <>) to this recipient? size is what SIZE announced
 // (RFC 1870), in octets; 0 when it did not.
 //
-// Errors: those of the rules, with their text; fault.Quota when the BAL has no room.
+// Errors: those of the rules, with their text, and the present address of a professional
+// whose address is unknown or closed; fault.Quota when the BAL has no room.
 func (p *Pipeline) InboundRecipient(ctx context.Context, peer Peer, from, to mail.Address, size int64) error {
 	return p.walk("inbound-recipient", func() error {
 		return p.askRecipient(ctx, policy.Question{
 			Action: policy.Receive, Actor: peerActor(peer), Object: policy.Object{From: from, To: to},
-		}, size)
+		}, size, p.d.Directory.ForPatients(from.Domain()))
 	})
 }
 
@@ -34,14 +35,14 @@ func peerActor(peer Peer) policy.Actor {
 
 // askRecipient decides about one recipient now, and says so when a BAL of ours has no
 // room: at DATA it would be too late to refuse one recipient of several, and none would
-// get the message.
-func (p *Pipeline) askRecipient(ctx context.Context, q policy.Question, size int64) error {
+// get the message. patient says that a patient writes.
+func (p *Pipeline) askRecipient(ctx context.Context, q policy.Question, size int64, patient bool) error {
 	d, err := p.d.Gate.Ask(ctx, q)
 	if err != nil {
 		return err
 	}
 	if err := gate.Refusal(d); err != nil {
-		return err
+		return p.withSuggestion(ctx, q, patient, err)
 	}
 	if !p.d.Directory.Local(q.Object.To.Domain()) {
 		return nil

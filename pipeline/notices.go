@@ -141,7 +141,7 @@ func (p *Pipeline) dsnWith(ctx context.Context, r outbound.Report, give returned
 	for _, rcpt := range r.Recipients {
 		d.Recipients = append(d.Recipients, message.DSNRecipient{
 			Final: rcpt.Final, Original: rcpt.Original, Status: rcpt.Status, RemoteMTA: rcpt.RemoteMTA,
-			Diagnostic: rcpt.Diagnostic, TriedAt: rcpt.LastTryAt.In(p.d.Zone),
+			Diagnostic: rcpt.Diagnostic, TriedAt: rcpt.LastTryAt.In(p.d.Zone), Present: p.present(ctx, r.To, r.Action, rcpt),
 		})
 	}
 	if give > nothing {

@@ -39,7 +39,8 @@ type Waker interface {
 	Wake(ctx context.Context, topic string)
 }
 
-// Deps is what the walk needs. Every field is required but Wake, Zone and Metrics.
+// Deps is what the walk needs. Every field is required but Wake, Suggest, Usage, Zone and
+// Metrics.
 type Deps struct {
 	DB        *pg.DB
 	Seal      *seal.Service
@@ -54,6 +55,8 @@ type Deps struct {
 	Dossier   *dossier.Dossier
 	Jobs      *job.Queue
 	Wake      Waker
+	Suggest   Suggester // nil: refusals and reports offer no other address
+	Usage     Usage     // nil: nobody counts when a BAL was used
 	Config    Config
 	Zone      *time.Location // of the dates that people read; nil is UTC
 	Log       *slog.Logger
@@ -63,9 +66,10 @@ type Deps struct {
 
 // Pipeline walks messages. It is safe for concurrent use.
 type Pipeline struct {
-	d       Deps
-	metrics *metrics
-	boxes   boxes
+	d          Deps
+	metrics    *metrics
+	boxes      boxes
+	suggesting chan struct{} // bounds suggestions at one time
 }
 
 // New makes a pipeline. It panics when a room is missing: a message must not get half
@@ -78,7 +82,7 @@ func New(d Deps) *Pipeline {
 	if d.Zone == nil {
 		d.Zone = time.UTC
 	}
-	return &Pipeline{d: d, metrics: newMetrics(d.Metrics)}
+	return &Pipeline{d: d, metrics: newMetrics(d.Metrics), suggesting: make(chan struct{}, suggestAtOnce)}
 }
 
 func (p *Pipeline) now() time.Time { return p.d.Now() }

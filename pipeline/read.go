@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"runtime"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -37,8 +38,8 @@ type ReaderBoxes interface {
 	ByID(ctx context.Context, q pg.Querier, b id.BAL) (directory.BAL, error)
 }
 
-// ReaderDeps is what a Reader needs. Every field but SpoolDir and QuotaSize is
-// required.
+// ReaderDeps is what a Reader needs. Every field but SpoolDir, QuotaSize and Usage is
+// required; Now is, with Usage.
 type ReaderDeps struct {
 	DB    *pg.DB
 	Mail  *mailstore.Store
@@ -50,6 +51,8 @@ type ReaderDeps struct {
 	SpoolDir string
 	// QuotaSize is that of a BAL that has none of its own, in octets; 0 is no bound.
 	QuotaSize int64
+	Usage     Usage // nil: nobody counts when a BAL was used
+	Now       func() time.Time
 	Log       *slog.Logger
 }
 
@@ -87,6 +90,9 @@ func (r *Reader) Open(ctx context.Context, who identity.SignIn) (*OpenBAL, error
 	}
 	if o.key, err = r.d.Seal.Unlock(ctx, holder); err != nil {
 		return nil, err
+	}
+	if r.d.Usage != nil {
+		touch(ctx, r.d.Usage, who.BAL, r.d.Now())
 	}
 	return o, nil
 }

@@ -17,12 +17,13 @@ import (
 // SubmitRecipient answers RCPT on the submission listener: may who write to that
 // address? size is as in InboundRecipient.
 //
-// Errors: those of the rules, with their text; fault.Quota when the BAL has no room.
+// Errors: those of the rules, with their text, and the present address of a professional
+// whose address is unknown or closed; fault.Quota when the BAL has no room.
 func (p *Pipeline) SubmitRecipient(ctx context.Context, who identity.SignIn, to mail.Address, size int64) error {
 	return p.walk("submit-recipient", func() error {
 		return p.askRecipient(ctx, policy.Question{
 			Action: policy.Submit, Actor: gate.Actor(who, door(who)), Object: policy.Object{To: to},
-		}, size)
+		}, size, isPatient(who))
 	})
 }
 
@@ -71,6 +72,7 @@ func (p *Pipeline) submit(ctx context.Context, who identity.SignIn, env mail.Env
 	if err := p.settle(ctx, pl, err, p.carryOut); err != nil {
 		return Receipt{}, err
 	}
+	touch(ctx, p.d.Usage, who.BAL, l.at)
 	return pl.receipt(), nil
 }
 

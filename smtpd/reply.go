@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"strings"
 	"unicode"
 
@@ -41,7 +42,18 @@ func reply(mode Mode, at stage, err error, utf8 bool, ref string) error {
 		return nil
 	}
 	r, text := face(mode, at, err)
-	return &smtp.SMTPError{Code: r.Code, EnhancedCode: r.Enhanced, Message: line(text, ref, utf8)}
+	return &smtp.SMTPError{Code: r.Code, EnhancedCode: r.Enhanced, Message: lines(r, text, ref, utf8)}
+}
+
+// lines is line, but for a text that is too long for one: it comes on two, French then
+// English. go-smtp gives the enhanced code to the last line only; all have it
+// (RFC 2034 §4).
+func lines(r fault.SMTPReply, t fault.Text, ref string, utf8 bool) string {
+	if whole := clean(t.FR+" / "+t.EN, utf8); t.EN == "" || len(whole)+len(ref)+len(" []") <= maxReplyText {
+		return line(t, ref, utf8)
+	}
+	e := r.Enhanced
+	return fmt.Sprintf("%d.%d.%d ", e[0], e[1], e[2]) + line(fault.Text{FR: t.FR}, "", utf8) + "\n" + line(fault.Text{FR: t.EN}, ref, utf8)
 }
 
 // face gives the code and text of an error: the table of fault, with the exceptions of
@@ -127,6 +139,15 @@ func line(t fault.Text, ref string, utf8 bool) string {
 	if ref != "" {
 		tail = " [" + ref + "]"
 	}
+	s = clean(s, utf8)
+	if room := maxReplyText - len(tail); len(s) > room {
+		s = strings.ToValidUTF8(s[:room], "")
+	}
+	return s + tail
+}
+
+// clean takes out what would end the line, and what its reader cannot take.
+func clean(s string, utf8 bool) string {
 	s = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
 			return ' '
@@ -134,12 +155,9 @@ func line(t fault.Text, ref string, utf8 bool) string {
 		return r
 	}, s)
 	if !utf8 {
-		s = ascii(s)
+		return ascii(s)
 	}
-	if room := maxReplyText - len(tail); len(s) > room {
-		s = strings.ToValidUTF8(s[:room], "")
-	}
-	return s + tail
+	return s
 }
 
 var typography = strings.NewReplacer("œ", "oe", "Œ", "OE", "æ", "ae", "Æ", "AE", "«\u00a0", `"`, "\u00a0»", `"`, "« ", `"`, " »", `"`,

@@ -49,6 +49,36 @@ func TestFace(t *testing.T) {
 	}
 }
 
+// A refusal that names a present address may need two lines; each has the enhanced code,
+// and none is longer than the protocol allows (RFC 5321 §4.5.3.1.5, RFC 2034 §4).
+func TestReplyOnTwoLines(t *testing.T) {
+	short := fault.New(fault.NotFound, "x", "").Say("Non. Adresse actuelle : a@b (É).", "No. Present address: a@b (É).")
+	long := fault.New(fault.NotFound, "x", "").Say("Non. "+strings.Repeat("é", 240), "No. "+strings.Repeat("è", 240))
+	endless := fault.New(fault.NotFound, "x", "").Say(strings.Repeat("é\r\n", 900), strings.Repeat("è\n", 900))
+	for _, c := range []struct {
+		err  error
+		n    int
+		utf8 bool
+	}{{short, 1, false}, {long, 2, false}, {long, 2, true}, {endless, 2, true}, {endless, 2, false}} {
+		e, ok := reply(MX, atRcpt, c.err, c.utf8, "0123abcd").(*smtp.SMTPError)
+		if !ok {
+			t.Fatal("not the library's error")
+		}
+		ls := strings.Split(e.Message, "\n")
+		if len(ls) != c.n || !strings.HasSuffix(ls[len(ls)-1], " [0123abcd]") || c.n == 2 && !strings.HasPrefix(ls[0], "5.1.1 ") {
+			t.Errorf("%q", ls)
+		}
+		for i, l := range ls {
+			if whole := "550-" + l + "\r\n"; i < len(ls)-1 && len(whole) > 512 {
+				t.Errorf("%d octets", len(whole))
+			}
+			if whole := "550 5.1.1 " + l + "\r\n"; len(whole) > 512 || strings.ContainsAny(l, "\r\n") {
+				t.Errorf("%d octets: %q", len(whole), l)
+			}
+		}
+	}
+}
+
 func TestReplyLinesFitAndAreASCII(t *testing.T) {
 	long := fault.Text{FR: strings.Repeat("é→œ ", 200), EN: "x\r\n250 forged"}
 	for _, utf8 := range []bool{false, true} {

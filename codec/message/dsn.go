@@ -47,6 +47,14 @@ type DSNRecipient struct {
 	RemoteMTA  string // "" when none was reached
 	Diagnostic string // the SMTP reply, "550 5.1.1 …"; "" when there is none
 	TriedAt    time.Time
+	Present    []DSNPresent // where to write instead, the best first
+}
+
+// DSNPresent is a published address offered in place of one that failed.
+type DSNPresent struct {
+	Address string
+	Who     string // « NOM Prénom, ville »; "" when nothing is known
+	Why     string // "replacement", "same-professional", "same-structure" or "near"
 }
 
 // BuildDSN gives a DSN as a message to read: a text in French then English, the report,

@@ -17,6 +17,14 @@ var causes = []struct {
 		"Cherchez l'adresse actuelle dans l'annuaire, puis renvoyez votre message.",
 		"This address does not exist (any more) at DOMAIN.",
 		"Look up the current address in the directory, then send your message again."}},
+	{".1.6", cause{"Votre correspondant a quitté cette adresse.",
+		"Cherchez l'adresse actuelle dans l'annuaire, puis renvoyez votre message.",
+		"The recipient has left this address.",
+		"Look up the current address in the directory, then send your message again."}},
+	{".1.10", cause{"DOMAIN ne reçoit pas de courrier.",
+		"Cherchez l'adresse actuelle dans l'annuaire, puis renvoyez votre message.",
+		"DOMAIN accepts no mail.",
+		"Look up the current address in the directory, then send your message again."}},
 	{".1.2", cause{"DOMAIN ne fait pas partie de l'espace de confiance. Rien n'a été envoyé.",
 		"Cherchez une autre adresse de cette personne dans l'annuaire.",
 		"DOMAIN is not part of the trusted circle. Nothing was sent.",
@@ -71,7 +79,47 @@ var unproven = cause{"Le serveur de DOMAIN n'a pas prouvé son identité. Votre 
 func explain(d DSN, r DSNRecipient) cause {
 	c := outcome(d, r.Status)
 	domain := strings.NewReplacer("DOMAIN", r.Final.Domain())
-	return cause{domain.Replace(c.fr), domain.Replace(c.fixFR), domain.Replace(c.en), domain.Replace(c.fixEN)}
+	c = cause{domain.Replace(c.fr), domain.Replace(c.fixFR), domain.Replace(c.en), domain.Replace(c.fixEN)}
+	if d.Action == Failed && len(r.Present) > 0 {
+		c.fixFR, c.fixEN = present(r.Present)
+	}
+	return c
+}
+
+// whys say what ties a present address to the one that failed.
+var whys = map[string]struct{ fr, en string }{
+	"replacement":       {"nommée par l'établissement", "named by the establishment"},
+	"same-professional": {"même professionnel", "same professional"},
+	"same-structure":    {"même service", "same department"},
+	"near":              {"adresse voisine : vérifiez", "similar address: please check"},
+}
+
+// present is the one thing to do when the directory knows where the recipient is now.
+func present(ps []DSNPresent) (fr, en string) {
+	var frs, ens []string
+	sure := false
+	for _, p := range ps {
+		shown, why := oneLine(p.Address), whys[p.Why]
+		if p.Who != "" {
+			shown += ", " + oneLine(p.Who)
+		}
+		sure = sure || p.Why != "near"
+		if why.fr == "" { // a word that we do not have
+			frs, ens = append(frs, shown), append(ens, shown)
+			continue
+		}
+		frs, ens = append(frs, shown+" ("+why.fr+")"), append(ens, shown+" ("+why.en+")")
+	}
+	fr, en = "Adresse actuelle trouvée dans l'annuaire : ", "Present address found in the directory: "
+	doFR, doEN := "Renvoyez votre message à cette adresse.", "Send your message again to that address."
+	switch {
+	case !sure:
+		fr, en = "Trouvé dans l'annuaire : ", "Found in the directory: "
+		doFR, doEN = "Si c'est votre correspondant, renvoyez-lui votre message.", "If it is your recipient, send your message again there."
+	case len(ps) > 1:
+		doFR, doEN = "Renvoyez votre message à la bonne adresse.", "Send your message again to the right address."
+	}
+	return fr + strings.Join(frs, " ; ") + ".\n" + doFR, en + strings.Join(ens, "; ") + ".\n" + doEN
 }
 
 func outcome(d DSN, status string) cause {

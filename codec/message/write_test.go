@@ -84,6 +84,15 @@ func TestReports(t *testing.T) {
 	full := dsn
 	full.Recipients = full.Recipients[:1]
 	full.Original = strings.NewReader(string(header) + "Le texte.\r\n")
+	moved := full
+	moved.Original = nil
+	moved.Recipients = []DSNRecipient{
+		{Final: mail.MustAddress("karim.hadad@mss-b.example"), Status: "5.1.1", RemoteMTA: "mx.mss-b.example", Diagnostic: "550 5.1.1 non", TriedAt: at,
+			Present: []DSNPresent{{"karim.haddad@mss-c.example", "HADDAD Karim, Lyon", "same-professional"}}},
+		{Final: mail.MustAddress("chir@mss-b.example"), Status: "5.2.1", TriedAt: at, Present: []DSNPresent{
+			{"chirurgie@mss-c.example", "Chirurgie, Lyon", "replacement"}, {"chir2@mss-b.example", "", "near"}}},
+		{Final: mail.MustAddress("nadia@mss-b.example"), Status: "5.1.1", TriedAt: at, Present: []DSNPresent{{"nadja@mss-b.example", "", "near"}}},
+	}
 	mdn := MDN{
 		MessageID: "m@mss-a.example", From: Person{Address: "jeanne@mss-a.example"}, To: mail.MustAddress("labo@mss-b.example"),
 		At: at, ReportingUA: "mx.mss-a.example; Pli", Final: mail.MustAddress("jeanne@mss-a.example"),
@@ -102,6 +111,7 @@ func TestReports(t *testing.T) {
 		{"failed", func() (io.Reader, error) { return BuildDSN(dsn) }},
 		{"delayed", func() (io.Reader, error) { return BuildDSN(delay) }},
 		{"failed-full", func() (io.Reader, error) { return BuildDSN(full) }},
+		{"moved", func() (io.Reader, error) { return BuildDSN(moved) }},
 		{"filed", func() (io.Reader, error) { return BuildMDN(mdn) }},
 		{"refused", func() (io.Reader, error) { return BuildMDN(refused) }},
 		{"displayed", func() (io.Reader, error) { return BuildMDN(seen) }},
@@ -137,7 +147,7 @@ func TestReports(t *testing.T) {
 func TestEveryStatusIsExplained(t *testing.T) {
 	rcpt := DSNRecipient{Final: mail.MustAddress("nadia@mss-b.example")}
 	for status, want := range map[string]string{
-		"5.1.1": "n'existe pas", "5.1.2": "espace de confiance", "5.2.1": "fermée", "5.2.2": "pleine", "5.3.4": "taille", "5.2.3": "taille",
+		"5.1.1": "n'existe pas", "5.1.6": "a quitté", "5.1.10": "ne reçoit pas", "5.1.2": "espace de confiance", "5.2.1": "fermée", "5.2.2": "pleine", "5.3.4": "taille", "5.2.3": "taille",
 		"4.4.7": "dans les délais", "5.4.7": "dans les délais", "5.4.1": "pas répondu", "5.6.0": "contenu", "5.7.0": "sécurité", "5.7.1": "n'accepte pas",
 		"5.7.10": "prouvé", "5.7.11": "prouvé", "5.5.0": "refusé", "": "refusé", "nonsense": "refusé",
 	} {
