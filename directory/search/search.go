@@ -104,17 +104,39 @@ type Suggestion struct {
 	Why string
 }
 
+// Domains tells which domains are of patients' addresses: nothing is suggested there.
+type Domains interface {
+	ForPatients(domain string) bool
+}
+
 // Searcher answers. Its DB plans each statement for its values, reads only, and stops
 // statements that last (pg.Config.Search).
-type Searcher struct{ db *pg.DB }
+type Searcher struct {
+	db      *pg.DB
+	domains Domains
+}
 
 // New makes the searcher.
-func New(db *pg.DB) *Searcher { return &Searcher{db: db} }
+func New(db *pg.DB, d Domains) *Searcher { return &Searcher{db: db, domains: d} }
 
-// Search answers a question. Errors: fault.Invalid for a condition that cannot be asked,
-// fault.Timeout when it takes too long, fault.Conflict ("stale-page") when After is of an
-// edition that is gone.
-func (s *Searcher) Search(ctx context.Context, q Query) (Page, error) { panic("directory/search: soon") }
+// Establishment is a structure with its listings: its page.
+type Establishment struct {
+	Organization listing.Organization
+	Teams        []Team // by name; listings without a service come first, under ""
+	More         bool   // there were more listings than are shown
+}
+
+// Team is a service of a structure.
+type Team struct {
+	Name     string
+	Listings []listing.Listing // services' own BAL first, then people by name
+}
+
+// Search answers a question. Errors: fault.Invalid for a condition that cannot be asked
+// or a page that is not ours, fault.Timeout when it takes too long.
+func (s *Searcher) Search(ctx context.Context, q Query) (Page, error) {
+	panic("directory/search: soon")
+}
 
 // ByKey returns one listing. Errors: fault.NotFound.
 func (s *Searcher) ByKey(ctx context.Context, k listing.Key) (listing.Listing, error) {
@@ -124,5 +146,21 @@ func (s *Searcher) ByKey(ctx context.Context, k listing.Key) (listing.Listing, e
 // Suggest returns at most three present addresses in place of one that is unknown,
 // closed or gone; none for a patient's.
 func (s *Searcher) Suggest(ctx context.Context, a mail.Address) ([]Suggestion, error) {
+	panic("directory/search: soon")
+}
+
+// Structure returns a structure by what listings say of their place: a FINESS or SIRET.
+// Errors: fault.NotFound.
+func (s *Searcher) Structure(ctx context.Context, placeType, place string) (Establishment, error) {
+	panic("directory/search: soon")
+}
+
+// StructureByID is Structure by the id of the organization. Errors: fault.NotFound.
+func (s *Searcher) StructureByID(ctx context.Context, organization string) (Establishment, error) {
+	panic("directory/search: soon")
+}
+
+// Organizations finds structures by words of their name, town and sector, at most limit.
+func (s *Searcher) Organizations(ctx context.Context, words string, limit int) ([]listing.Organization, error) {
 	panic("directory/search: soon")
 }
