@@ -17,9 +17,15 @@ const (
 	insertBAL = `
 INSERT INTO bal (address_key, address, kind, state, holder_id, person_id, structure_id, display_name, service,
                  description, responsible, unlisted, rank, open_to_patients, quota_size, cgu_version, cgu_at,
-                 created_at, state_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $18)
+                 created_at, state_at, hours)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $18, $19)
 ON CONFLICT (address_key) DO NOTHING RETURNING id`
+
+	// The BAL of one holder are those of a person, or those of one service of a structure.
+	nextRank = `
+SELECT coalesce(max(rank), 0) + 1 FROM bal WHERE state <> 'purged' AND kind <> 'PATIENT'
+AND CASE WHEN $1::bigint IS NOT NULL THEN person_id = $1
+    ELSE person_id IS NULL AND structure_id = $2 AND lower(service) = lower($3) END`
 
 	insertPerson = `
 INSERT INTO person (rpps, civility, family_name, given_name, profession, know_how)
@@ -29,25 +35,21 @@ ON CONFLICT (rpps) DO UPDATE SET rpps = excluded.rpps RETURNING id`
 	findStructure = `SELECT id FROM structure WHERE finess = $1 OR siret = $2 ORDER BY id LIMIT 1`
 
 	insertStructure = `
-INSERT INTO structure (finess, siret, name, trade_name, sector, street, postal_code, city, country)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING id`
+INSERT INTO structure (finess, siret, name, trade_name, sector, street, postal_code, city, country, department,
+                       presentation, preparation)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) RETURNING id`
 
-	insertSituation = `INSERT INTO situation (person_id, structure_id, mode, started_at) VALUES ($1, $2, $3, $4)`
-
-	acceptTerms = `UPDATE bal SET cgu_version = $2, cgu_at = $3 WHERE id = $1`
-
-	lockState = `SELECT state FROM bal WHERE id = $1 FOR UPDATE`
-
-	setState = `
-UPDATE bal SET state = $2, state_at = $3,
-       service     = CASE WHEN $2 = 'purged' THEN '' ELSE service END,
-       description = CASE WHEN $2 = 'purged' THEN '' ELSE description END,
-       responsible = CASE WHEN $2 = 'purged' THEN '' ELSE responsible END
-WHERE id = $1`
+	insertSituation = `
+INSERT INTO situation (person_id, structure_id, mode, started_at)
+SELECT $1, $2, $3, $4 WHERE NOT EXISTS (SELECT FROM situation
+WHERE person_id = $1 AND structure_id IS NOT DISTINCT FROM $2::bigint AND mode = $3 AND ended_at IS NULL)`
 )
 
 // CreateBALTx makes a BAL. A PER or CAB has a person, an ORG or APP a structure, a
 // patient neither; the address is in a domain of ours, a patient's being a matricule.
+//
+// It is published when it may be; the caller traces it. Locks the register, but for a
+// patient's, which the directory never shows.
 //
 // Errors: fault.Invalid, fault.InvalidAddress, and fault.Conflict when the address was
 // ever used: an address is never given to somebody else (mssante.md §3.4).
@@ -58,7 +60,17 @@ func (d *Directory) CreateBALTx(ctx context.Context, tx *pg.Tx, n NewBAL) (id.BA
 	}
 	key, ok := d.key(n.Address)
 	if !ok {
-		return 0, fault.New(fault.InvalidAddress, op, "address-not-ours")
+		return 0, fault.New(fault.InvalidAddress, op, "address-not-ours").Say(
+			"Ce domaine n'est pas un domaine de cet opérateur. Voyez operator.domains dans la configuration.",
+			"This domain is not one of this operator's. See operator.domains in the configuration.")
+	}
+	if n.Kind.Professional() {
+		if err := d.lockTx(ctx, tx); err != nil {
+			return 0, err
+		}
+		if err := d.readyTx(ctx, tx, op, &n); err != nil {
+			return 0, err
+		}
 	}
 	address := text(n.Address.Reveal())
 	if n.Kind == health.Patient {
@@ -74,11 +86,34 @@ func (d *Directory) CreateBALTx(ctx context.Context, tx *pg.Tx, n NewBAL) (id.BA
 	var b id.BAL
 	err := tx.QueryRow(ctx, insertBAL, key, address, n.Kind, n.State, n.Holder, number(int64(n.Person)),
 		number(int64(n.Structure)), n.DisplayName, n.Service, n.Description, n.Responsible, n.Unlisted, max(n.Rank, 1),
-		n.OpenToPatients, n.QuotaSize, n.TermsVersion, termsAt, n.At).Scan(&b)
+		n.OpenToPatients, n.QuotaSize, n.TermsVersion, termsAt, n.At, n.Hours).Scan(&b)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return 0, fault.New(fault.Conflict, op, "address-taken")
+		return 0, fault.New(fault.Conflict, op, "address-taken").Say(
+			"Cette adresse a déjà servi. Une adresse n'est jamais donnée deux fois : prenez-en une autre ou, pour le même titulaire, pli bal reopen ADRESSE.",
+			"This address was used already. An address is never given twice: take another or, for the same holder, pli bal reopen ADDRESS.")
 	}
-	return b, err
+	if err != nil || n.Kind == health.Patient {
+		return b, err
+	}
+	return b, d.publishTx(ctx, tx, n.At, true, b)
+}
+
+// readyTx refuses to open a BAL for somebody who exercises no more, and gives it its place
+// among those of its holder.
+func (d *Directory) readyTx(ctx context.Context, tx *pg.Tx, op string, n *NewBAL) error {
+	if n.Person != 0 {
+		ended, err := d.lockPersonTx(ctx, tx, op, n.Person)
+		if err != nil {
+			return err
+		}
+		if ended != nil && n.State == health.Active {
+			return locked{State: health.Suspended, EndedAt: ended}.mayMove(op, health.Active)
+		}
+	}
+	if n.Rank > 0 {
+		return nil
+	}
+	return tx.QueryRow(ctx, nextRank, number(int64(n.Person)), number(int64(n.Structure)), n.Service).Scan(&n.Rank)
 }
 
 func (d *Directory) check(op string, n NewBAL) error {
@@ -137,70 +172,26 @@ func (d *Directory) CreateStructureTx(ctx context.Context, tx *pg.Tx, s Structur
 	if !errors.Is(err, pgx.ErrNoRows) {
 		return n, err
 	}
-	err = tx.QueryRow(ctx, insertStructure, finess, siret, s.Name, s.TradeName, s.Sector, s.Street, s.PostalCode, s.City, s.Country).Scan(&n)
+	err = tx.QueryRow(ctx, insertStructure, finess, siret, s.Name, s.TradeName, s.Sector, s.Street, s.PostalCode,
+		s.City, s.Country, s.Department, s.Presentation, s.Preparation).Scan(&n)
 	return n, err
 }
 
-// CreateSituationTx ties a person to a structure. mode is L, S or B (mode d'exercice).
+// CreateSituationTx ties a person to a structure. mode is L, S or B (mode d'exercice). A
+// tie that is there already stays as it is. What the person shows follows.
 func (d *Directory) CreateSituationTx(ctx context.Context, tx *pg.Tx, p PersonID, s StructureID, mode string, from time.Time) error {
-	_, err := tx.Exec(ctx, insertSituation, p, number(int64(s)), mode, from)
-	return err
-}
-
-// AcceptTermsTx records that the holder accepted the conditions of use (CGU).
-// Errors: fault.NotFound.
-func (d *Directory) AcceptTermsTx(ctx context.Context, tx *pg.Tx, b id.BAL, version string, at time.Time) error {
-	const op = "directory.AcceptTermsTx"
-	if version == "" {
-		return fault.New(fault.Invalid, op, "no-version")
-	}
-	tag, err := tx.Exec(ctx, acceptTerms, b, version, at)
-	if err == nil && tag.RowsAffected() == 0 {
-		return fault.New(fault.NotFound, op, "unknown-bal")
-	}
-	return err
-}
-
-// moves are the steps a BAL may take. A closed one may be opened again by the same
-// identity, since the row keeps it; a purged one is a tombstone for ever.
-var moves = map[health.BALState][]health.BALState{
-	health.Pending:   {health.Active, health.Closed},
-	health.Active:    {health.Suspended, health.Closed},
-	health.Suspended: {health.Active, health.Closed},
-	health.Closed:    {health.Active, health.Purged},
-}
-
-// MayMove reports whether a BAL may go from one state to another.
-func MayMove(from, to health.BALState) bool {
-	for _, s := range moves[from] {
-		if s == to {
-			return true
-		}
-	}
-	return false
-}
-
-// SetStateTx moves a BAL along its life (mssante.md §3.4); staying where it is is fine.
-// Purging drops what describes the box and keeps its address, so that it is never given
-// again. The caller traces author and cause. Locks the row.
-//
-// Errors: fault.NotFound, fault.Conflict when the move is not allowed.
-func (d *Directory) SetStateTx(ctx context.Context, tx *pg.Tx, b id.BAL, to health.BALState, at time.Time) error {
-	const op = "directory.SetStateTx"
-	var from health.BALState
-	err := tx.QueryRow(ctx, lockState, b).Scan(&from)
-	switch {
-	case errors.Is(err, pgx.ErrNoRows):
-		return fault.New(fault.NotFound, op, "unknown-bal")
-	case err != nil:
+	if err := d.lockTx(ctx, tx); err != nil {
 		return err
-	case from == to:
-		return nil
-	case !MayMove(from, to):
-		return fault.New(fault.Conflict, op, "move-not-allowed")
 	}
-	_, err = tx.Exec(ctx, setState, b, to, at)
-	return err
+	tag, err := tx.Exec(ctx, insertSituation, p, number(int64(s)), mode, from)
+	if err != nil || tag.RowsAffected() == 0 {
+		return err
+	}
+	bals, err := balsBy(ctx, tx, balsOfPersons, p)
+	if err != nil {
+		return err
+	}
+	return d.publishTx(ctx, tx, from, true, bals...)
 }
 
 // text and number turn emptiness into NULL.

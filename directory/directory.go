@@ -42,8 +42,9 @@ type Person struct {
 	Civility   string
 	FamilyName string
 	GivenName  string
-	Profession string // TRE_G15
-	KnowHow    string // TRE_R38 and following
+	Profession string    // TRE_G15
+	KnowHow    string    // TRE_R38 and following
+	EndedAt    time.Time // zero while he exercises
 }
 
 // Structure is a place of care.
@@ -57,7 +58,11 @@ type Structure struct {
 	Street     string
 	PostalCode string
 	City       string
+	Department string
 	Country    string
+	// Presentation says who they are, Preparation how to prepare an admission. Read by
+	// StructureByID only.
+	Presentation, Preparation string
 }
 
 // BAL is a health-mail account.
@@ -67,6 +72,7 @@ type BAL struct {
 	Kind           health.BALKind
 	State          health.BALState
 	StateAt        time.Time
+	StateCause     string // why: a code
 	Holder         id.Holder
 	Person         *Person
 	Structure      *Structure
@@ -74,12 +80,18 @@ type BAL struct {
 	Service        string
 	Description    string
 	Responsible    string
-	Unlisted       bool
+	Hours          string       // opening hours, as shown
+	Replacement    mail.Address // that the structure names in place of a closed one
+	Unlisted       bool         // on the liste rouge
 	OpenToPatients bool
-	Rank           int
+	Rank           int    // 1 is the preferred BAL of its holder
 	QuotaSize      int64  // octets; 0 is the operator's default
 	TermsVersion   string // of the conditions of use (CGU) accepted
 	TermsAt        time.Time
+	CreatedAt      time.Time
+	UsedAt         time.Time // last opened or written from, to the day; zero is not yet
+	NoticedAt      time.Time // told that it sleeps; zero while it does not
+	UnpublishedAt  time.Time // taken out of the directory because it sleeps
 }
 
 // NewBAL is what it takes to make a BAL. Holder must exist (seal.CreateHolderTx).
@@ -94,9 +106,10 @@ type NewBAL struct {
 	Service        string
 	Description    string
 	Responsible    string
+	Hours          string
 	Unlisted       bool
 	OpenToPatients bool
-	Rank           int // 0 is 1
+	Rank           int // 0 is after the others of its holder
 	QuotaSize      int64
 	TermsVersion   string // set when the CGU were accepted at creation
 	At             time.Time
@@ -108,6 +121,7 @@ type Directory struct {
 	ix      Index
 	cfg     Config
 	domains map[string]bool
+	plugs   Plugs
 }
 
 // New makes the room. Domains are compared without case.

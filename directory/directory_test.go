@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -40,7 +41,33 @@ var noon = time.Date(2026, 3, 3, 12, 0, 0, 0, time.UTC)
 
 func open(t testing.TB) (*Directory, *pg.DB) {
 	db := pgtest.DB(t)
-	return New(db, testIndex{}, config), db
+	d := New(db, testIndex{}, config)
+	d.Plug(Plugs{Traces: &recorder{}})
+	return d, db
+}
+
+// recorder keeps acts as the audit room would.
+type recorder struct {
+	mu   sync.Mutex
+	acts []Act
+}
+
+func (r *recorder) TraceTx(_ context.Context, _ *pg.Tx, acts ...Act) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.acts = append(r.acts, acts...)
+	return nil
+}
+
+// take returns the acts kept since the last time, one word each: action/object/cause/fields.
+func (r *recorder) take() (out []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, a := range r.acts {
+		out = append(out, strings.TrimRight(fmt.Sprintf("%d %s %s %s %s", a.BAL, a.Action, a.Object, a.Cause, strings.Join(a.Fields, ",")), " "))
+	}
+	r.acts = nil
+	return out
 }
 
 func inTx(t testing.TB, db *pg.DB, f func(ctx context.Context, tx *pg.Tx) error) {
@@ -306,10 +333,10 @@ func TestTerms(t *testing.T) {
 	d, db := open(t)
 	_, pharmacy, _ := seed(t, d, db)
 	inTx(t, db, func(ctx context.Context, tx *pg.Tx) error {
-		if err := d.AcceptTermsTx(ctx, tx, 9999, "2", noon); !fault.Is(err, fault.NotFound) {
+		if err := d.AcceptTermsTx(ctx, tx, 9999, "2", Author{Means: ByCommand}, noon); !fault.Is(err, fault.NotFound) {
 			t.Errorf("unknown BAL: %v", err)
 		}
-		return d.AcceptTermsTx(ctx, tx, pharmacy, "2", noon)
+		return d.AcceptTermsTx(ctx, tx, pharmacy, "2", Author{Means: ByCommand}, noon)
 	})
 	if b, err := d.ByID(t.Context(), db, pharmacy); err != nil || b.TermsVersion != "2" {
 		t.Errorf("version %q, %v", b.TermsVersion, err)
@@ -343,7 +370,13 @@ func TestStatements(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Release()
-	for i, sql := range []string{findBALs, findOpenToPatients, insertBAL, insertPerson, findStructure, insertStructure, insertSituation, acceptTerms, lockState, setState} {
+	for i, sql := range []string{findBALs, findOpenToPatients, insertBAL, nextRank, insertPerson, findStructure, insertStructure, insertSituation,
+		lockRegister, lockBAL, setState, acceptTerms, findTerms, lockPerson, endPerson, endSituations, restorePerson, restoreSituations, balsOfPerson,
+		updateBAL, updatePerson, updateStructure, selectPerson, selectStructure, ranked, setRank, balsOfPersons, balsOfStructure,
+		upsertListing, upsertPractitioner, upsertOrganization, upsertRole, findShown, upsertShown, deleteShown, deleteListing,
+		deletePractitioner, deleteOrganization, deleteRole, wordsShown, addWords, dropWords, findMode, findTexts, nextBALs, deleteStrays,
+		deleteStrayWords, anyToShow, touch, findSleep, showAgain, findSleeping, setNoticed, findToSuspend, findToUnpublish, stillToSuspend,
+		setUnpublished, confirmListings, confirmPractitioners, confirmOrganizations, confirmRoles} {
 		if _, err := conn.Conn().Prepare(t.Context(), fmt.Sprintf("s%d", i), sql); err != nil {
 			t.Errorf("statement %d: %v", i, err)
 		}

@@ -15,12 +15,12 @@ import (
 
 // A person's structure is that of the BAL, else of the newest activity that goes on.
 const selectBAL = `
-SELECT b.id, b.address_key, coalesce(b.address, ''), b.kind, b.state, b.state_at, b.holder_id,
-       b.display_name, b.service, b.description, b.responsible, b.unlisted, b.open_to_patients,
-       b.rank, b.quota_size, b.cgu_version, b.cgu_at,
-       p.id, coalesce(p.rpps, ''), p.civility, p.family_name, p.given_name, p.profession, p.know_how,
+SELECT b.id, b.address_key, coalesce(b.address, ''), b.kind, b.state, b.state_at, b.state_cause, b.holder_id,
+       b.display_name, b.service, b.description, b.responsible, b.hours, b.replacement, b.unlisted, b.open_to_patients,
+       b.rank, b.quota_size, b.cgu_version, b.cgu_at, b.created_at, b.used_at, b.noticed_at, b.unpublished_at,
+       p.id, coalesce(p.rpps, ''), p.civility, p.family_name, p.given_name, p.profession, p.know_how, p.ended_at,
        s.id, coalesce(s.finess, ''), coalesce(s.siret, ''), s.name, s.trade_name, s.sector,
-       s.street, s.postal_code, s.city, s.country
+       s.street, s.postal_code, s.city, s.department, s.country
 FROM bal b
 LEFT JOIN person p ON p.id = b.person_id
 LEFT JOIN structure s ON s.id = coalesce(b.structure_id,
@@ -93,26 +93,28 @@ type balRow struct {
 func scanBAL(row pgx.CollectableRow) (balRow, error) {
 	var (
 		r                                    balRow
-		address, rpps, finess                string
-		termsAt                              *time.Time
+		address, rpps, finess, replacement   string
+		termsAt, usedAt, noticedAt           *time.Time
+		unpublishedAt, endedAt               *time.Time
 		pid, sid                             *int64
 		civility, family, given, prof, knows *string
 		name, trade, sector, street, zip     *string
-		city, country                        *string
+		city, department, country            *string
 		siret                                string
 	)
-	err := row.Scan(&r.ID, &r.key, &address, &r.Kind, &r.State, &r.StateAt, &r.Holder,
-		&r.DisplayName, &r.Service, &r.Description, &r.Responsible, &r.Unlisted, &r.BAL.OpenToPatients,
-		&r.Rank, &r.QuotaSize, &r.TermsVersion, &termsAt,
-		&pid, &rpps, &civility, &family, &given, &prof, &knows,
-		&sid, &finess, &siret, &name, &trade, &sector, &street, &zip, &city, &country)
+	err := row.Scan(&r.ID, &r.key, &address, &r.Kind, &r.State, &r.StateAt, &r.StateCause, &r.Holder,
+		&r.DisplayName, &r.Service, &r.Description, &r.Responsible, &r.Hours, &replacement, &r.Unlisted, &r.BAL.OpenToPatients,
+		&r.Rank, &r.QuotaSize, &r.TermsVersion, &termsAt, &r.CreatedAt, &usedAt, &noticedAt, &unpublishedAt,
+		&pid, &rpps, &civility, &family, &given, &prof, &knows, &endedAt,
+		&sid, &finess, &siret, &name, &trade, &sector, &street, &zip, &city, &department, &country)
 	if err != nil {
 		return r, err
 	}
-	if termsAt != nil {
-		r.TermsAt = termsAt.UTC()
+	r.StateAt, r.CreatedAt, r.TermsAt = r.StateAt.UTC(), r.CreatedAt.UTC(), utc(termsAt)
+	r.UsedAt, r.NoticedAt, r.UnpublishedAt = utc(usedAt), utc(noticedAt), utc(unpublishedAt)
+	if replacement != "" { // one that cannot be read any more is none
+		r.Replacement, _ = mail.ParseAddress(replacement)
 	}
-	r.StateAt = r.StateAt.UTC()
 	if address != "" {
 		if r.Address, err = mail.ParseAddress(address); err != nil {
 			return r, fault.New(fault.Corrupt, "directory.scanBAL", "address")
@@ -120,13 +122,20 @@ func scanBAL(row pgx.CollectableRow) (balRow, error) {
 	}
 	if pid != nil {
 		r.Person = &Person{ID: PersonID(*pid), RPPS: health.RPPS(rpps), Civility: *civility, FamilyName: *family,
-			GivenName: *given, Profession: *prof, KnowHow: *knows}
+			GivenName: *given, Profession: *prof, KnowHow: *knows, EndedAt: utc(endedAt)}
 	}
 	if sid != nil {
 		r.Structure = &Structure{ID: StructureID(*sid), FINESS: health.FINESS(finess), SIRET: siret, Name: *name,
-			TradeName: *trade, Sector: *sector, Street: *street, PostalCode: *zip, City: *city, Country: *country}
+			TradeName: *trade, Sector: *sector, Street: *street, PostalCode: *zip, City: *city, Department: *department, Country: *country}
 	}
 	return r, nil
+}
+
+func utc(t *time.Time) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.UTC()
 }
 
 // Find returns the BAL that bears an address, closed ones too; purged ones are not
