@@ -536,6 +536,33 @@ func TestSessionsEnd(t *testing.T) {
 	}
 }
 
+// When something is taken from a BAL, whoever opens it on the web is out, and nobody else.
+func TestSessionsEndWithTheirBAL(t *testing.T) {
+	h := open(t)
+	_, token := h.signIn()
+	end := func(b id.BAL) {
+		h.tx(func(ctx context.Context, tx *pg.Tx) error { return h.EndSessionsTx(ctx, tx, b, h.now) })
+	}
+	end(h.doctorBAL)
+	if _, err := h.Session(t.Context(), token); err != nil {
+		t.Errorf("another's: %v", err)
+	}
+	err := h.db.InTx(t.Context(), func(ctx context.Context, tx *pg.Tx) error {
+		if err := h.EndSessionsTx(ctx, tx, h.pBAL, h.now); err != nil {
+			return err
+		}
+		return fault.New(fault.Conflict, "test", "taken-back")
+	})
+	want(t, "taken back", err, fault.Conflict, "taken-back")
+	if _, err := h.Session(t.Context(), token); err != nil {
+		t.Errorf("taken back: %v", err)
+	}
+	end(h.pBAL)
+	_, err = h.Session(t.Context(), token)
+	want(t, "ended", err, fault.Unauthenticated, "session-over")
+	end(h.pBAL)
+}
+
 func TestDisabledAccountIsOutEverywhere(t *testing.T) {
 	h := open(t)
 	_, token := h.signIn()
@@ -671,7 +698,7 @@ func TestStatements(t *testing.T) {
 	for i, sql := range []string{findAppPassword, touchAppPassword, insertAppPassword, listAppPasswords, revokeAppPassword,
 		findCertificate, insertCertificate, revokeCertificate, insertAccount, linkBAL, accountOf, accountFacts, disableAccount,
 		enableAccount, findLogin, setPassword, swapPassword, insertSession, findSession, listSessions, touchSession, endSession,
-		endSessionsOf, sweepSessions, findTOTP, takeStep, enrolTOTP, liveLevel} {
+		endSessionsOf, endSessionsAt, sweepSessions, findTOTP, takeStep, enrolTOTP, liveLevel} {
 		if _, err := conn.Conn().Prepare(t.Context(), fmt.Sprintf("s%d", i), sql); err != nil {
 			t.Errorf("statement %d: %v", i, err)
 		}
