@@ -570,7 +570,7 @@ func (p *population) address(slot int) (local, at string) {
 	at = p.domains[rank].name
 	d := p.die(forAddress, slot)
 	if !p.personal(slot) {
-		return strings.ReplaceAll(slug(p.services[d.of(p.byService)]), "-", "."), at
+		return strings.ReplaceAll(slug(p.service(slot)), "-", "."), at
 	}
 	one := p.person(p.owner(slot))
 	if p.o.Day > 0 { // an address does not follow a marriage
@@ -585,6 +585,15 @@ func (p *population) address(slot int) (local, at string) {
 		return one.family.plain + "." + one.given.plain, at
 	}
 	return "dr." + one.family.plain, at
+}
+
+// service is what an ORG is for.
+func (p *population) service(slot int) string {
+	d := p.die(forAddress, slot)
+	if p.domains[p.domainOf(slot)].region {
+		return []string{"Secrétariat médical", "Secrétariat de direction", "Coordination des soins", "Infirmerie", "Service social"}[d.below(5)]
+	}
+	return p.services[d.of(p.byService)]
 }
 
 func (p *population) correspondance(c *extraction.Correspondance, slot int, address string, again bool) {
@@ -610,9 +619,9 @@ func (p *population) correspondance(c *extraction.Correspondance, slot int, addr
 	} else {
 		c.Kind = "ORG"
 		rank := p.domainOf(slot)
-		c.Service = p.services[func() int { e := p.die(forAddress, slot); return e.of(p.byService) }()]
+		c.Service = p.service(slot)
 		if p.domains[rank].region {
-			s = p.office(d.below(p.offices)*10 + []int{6, 8, 9}[d.below(3)])
+			s = p.office(d.below(p.offices)*10 + 8 + d.below(2))
 		} else {
 			s = p.house(rank, d.below(p.domains[rank].sites))
 		}

@@ -41,8 +41,8 @@ func names(file string) []name {
 	return out
 }
 
-var unaccent = strings.NewReplacer("à", "a", "â", "a", "ä", "a", "ç", "c", "é", "e", "è", "e", "ê", "e", "ë", "e",
-	"î", "i", "ï", "i", "ñ", "n", "ô", "o", "ö", "o", "ù", "u", "û", "u", "ü", "u", "ÿ", "y", "œ", "oe", "æ", "ae",
+var unaccent = strings.NewReplacer("à", "a", "á", "a", "â", "a", "ã", "a", "ä", "a", "ç", "c", "é", "e", "è", "e", "ê", "e", "ë", "e",
+	"í", "i", "î", "i", "ï", "i", "ñ", "n", "ó", "o", "ô", "o", "ö", "o", "ù", "u", "û", "u", "ü", "u", "ÿ", "y", "œ", "oe", "æ", "ae",
 	"'", "", "’", "", " ", "-")
 
 // slug is a word as it is written in an address.
@@ -62,7 +62,7 @@ func cities() []city {
 	var out []city
 	for _, line := range strings.Split(strings.TrimSpace(text("cities")), "\n") {
 		f := strings.Split(line, "|")
-		c := city{department: f[0], label: labels[f[0]], postal: f[1], name: f[2]}
+		c := city{department: f[0], label: labels[f[0]], name: f[1], postal: f[2]}
 		if len(f) > 3 {
 			for _, ch := range f[3] {
 				c.arrondissements = c.arrondissements*10 + int(ch-'0')
