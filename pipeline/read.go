@@ -92,7 +92,7 @@ func (r *Reader) Open(ctx context.Context, who identity.SignIn) (*OpenBAL, error
 		return nil, err
 	}
 	if r.d.Usage != nil {
-		touch(ctx, r.d.Usage, who.BAL, r.d.Now())
+		touch(ctx, r.d.Usage, r.d.Log, who.BAL, r.d.Now())
 	}
 	return o, nil
 }

@@ -72,7 +72,7 @@ func (p *Pipeline) submit(ctx context.Context, who identity.SignIn, env mail.Env
 	if err := p.settle(ctx, pl, err, p.carryOut); err != nil {
 		return Receipt{}, err
 	}
-	touch(ctx, p.d.Usage, who.BAL, l.at)
+	touch(ctx, p.d.Usage, p.d.Log, who.BAL, l.at)
 	return pl.receipt(), nil
 }
 

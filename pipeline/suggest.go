@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -25,7 +26,7 @@ type Suggester interface {
 
 // Usage keeps the day on which a BAL was last used (directory.Directory).
 type Usage interface {
-	Touch(ctx context.Context, bal id.BAL, at time.Time)
+	Touch(ctx context.Context, bal id.BAL, at time.Time) error
 }
 
 // A suggestion is a favour: it never delays a reply by more than this, a search that
@@ -138,13 +139,15 @@ func (p *Pipeline) present(ctx context.Context, to mail.Address, action outbound
 }
 
 // touch notes that a BAL is used, which nothing waits for or fails with.
-func touch(ctx context.Context, u Usage, bal id.BAL, at time.Time) {
+func touch(ctx context.Context, u Usage, log *slog.Logger, bal id.BAL, at time.Time) {
 	if u == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), touchTimeout)
 	defer cancel()
-	u.Touch(ctx, bal, at)
+	if err := u.Touch(ctx, bal, at); err != nil {
+		log.WarnContext(ctx, "use not noted", "bal", bal, "cause", err)
+	}
 }
 
 // isPatient reports whether a patient writes.
