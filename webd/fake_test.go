@@ -33,8 +33,13 @@ type house struct {
 	opened    int
 	tries     int
 
+	listings   *fakeListings
+	doctor     Box // the professional's
+	pages      map[string]int
+	agreements []string
+
 	failMail, failRecord, failHistory error
-	failSubmit                        error
+	failSubmit, failTerms             error
 }
 
 type heldLetter struct {
@@ -69,11 +74,15 @@ func (h *house) Password(_ context.Context, login, password, _ string) (string, 
 	if h.tries++; h.tries > 20 {
 		return "", fault.New(fault.RateLimited, "fake.Password", "often")
 	}
-	if login != testLogin || password != testPassword {
+	t := fmt.Sprintf("half-%d", len(h.sessions))
+	switch {
+	case login == testLogin && password == testPassword:
+		h.sessions[t] = Session{Account: 7, Patient: 3, BAL: 5}
+	case login == doctorLogin && password == doctorPassword:
+		h.sessions[t] = doctorSession
+	default:
 		return "", fault.New(fault.WrongSecret, "fake.Password", "wrong")
 	}
-	t := fmt.Sprintf("half-%d", len(h.sessions))
-	h.sessions[t] = Session{Account: 7, Patient: 3, BAL: 5}
 	return t, nil
 }
 
@@ -359,6 +368,7 @@ func newHouse() *house {
 			mail.MustAddress(laboratory): {Name: "Laboratoire des Halles", Structure: "Laboratoire des Halles", City: "Lyon", Service: true},
 		},
 	}
+	h.doctor, h.listings = newDoctor(), newListings(h)
 	h.fill(p)
 	return h
 }

@@ -150,8 +150,30 @@ func (s *Server) public(h handler) http.Handler {
 	})
 }
 
-// private answers a signed-in person; others are led to the sign-in page.
-func (s *Server) private(h handler) http.Handler {
+// audience says whom a page is for.
+type audience uint8
+
+const (
+	patients audience = 1 << iota
+	professionals
+	everybody = patients | professionals
+)
+
+func audienceOf(s Session) audience {
+	if s.Professional {
+		return professionals
+	}
+	return patients
+}
+
+// private answers a signed-in patient, practice a professional, shared both; others are
+// led to the sign-in page.
+func (s *Server) private(h handler) http.Handler  { return s.inside(patients, s.agreed(h)) }
+func (s *Server) practice(h handler) http.Handler { return s.inside(professionals, s.agreed(h)) }
+func (s *Server) shared(h handler) http.Handler   { return s.inside(everybody, s.agreed(h)) }
+
+// inside answers the signed-in people that a page is for.
+func (s *Server) inside(who audience, h handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		token, session, err := s.session(r)
 		if err != nil || !session.Full {
@@ -163,13 +185,44 @@ func (s *Server) private(h handler) http.Handler {
 		ctx, cancel := context.WithTimeout(r.Context(), fileTime)
 		defer cancel()
 		r = r.WithContext(context.WithValue(ctx, visitKey{}, v))
-		if err = v.greet(r.Context(), s.Record); err == nil {
+		if err = s.greet(r.Context(), v); err == nil {
+			err = admit(who, session)
+		}
+		if err == nil {
 			err = h(w, r)
 		}
 		if err != nil {
 			s.fail(w, r, err)
 		}
 	})
+}
+
+// admit refuses a page that is not for this kind of person.
+func admit(who audience, ses Session) error {
+	mine := audienceOf(ses)
+	if who&mine != 0 {
+		return nil
+	}
+	e := fault.New(fault.Forbidden, "webd.admit", "for-patients").Say(
+		"Cette page est celle des patients. Vous êtes dans un espace de professionnel.",
+		"This page is for patients. You are in a professional's space.")
+	if who == professionals {
+		e = fault.New(fault.Forbidden, "webd.admit", "for-professionals").Say(
+			"Cette page est celle des professionnels. Vous êtes dans un espace de patient.",
+			"This page is for professionals. You are in a patient's space.")
+	}
+	return e
+}
+
+// agreed leads a professional to the conditions of use until they are accepted.
+func (s *Server) agreed(h handler) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		if v := visitOf(r); v.session.Professional && !v.agreed() {
+			http.Redirect(w, r, "/ps/conditions", http.StatusSeeOther)
+			return nil
+		}
+		return h(w, r)
+	}
 }
 
 // session reads the cookie. A missing one is fault.Unauthenticated.
@@ -265,7 +318,13 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if rec, ok := w.(*recorder); ok && rec.status != 0 {
 		return // the answer had begun
 	}
-	d := errorPage{Code: n.code, Key: errorKey(kind), SignedIn: visitOf(r) != nil}
+	d := errorPage{Code: n.code, Key: errorKey(kind)}
+	if v := visitOf(r); v != nil {
+		d.SignedIn, d.Professional = true, v.session.Professional
+	}
+	if d.Key == "forbidden" {
+		d.Say = said(err)
+	}
 	h := w.Header()
 	for _, name := range []string{"Content-Disposition", "Content-Length", "Content-Encoding", "Content-Type"} {
 		h.Del(name)
@@ -279,12 +338,25 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 }
 
 type errorPage struct {
-	Code, Key string
-	SignedIn  bool
+	Code, Key    string
+	Say          fault.Text // what a rule said of its refusal, in place of the words of Key
+	SignedIn     bool
+	Professional bool
+}
+
+// said is the text that a refusal carries of its own, none when it is that of its kind.
+func said(err error) fault.Text {
+	if t := fault.TextOf(err); t != fault.KindOf(err).Text() {
+		return t
+	}
+	return fault.Text{}
 }
 
 // errorKey is the group of texts a kind is told with.
 func errorKey(k fault.Kind) string {
+	if k == fault.Closed {
+		return "forbidden"
+	}
 	switch k.HTTP() {
 	case http.StatusForbidden:
 		return "forbidden"

@@ -29,8 +29,13 @@ func (d homePage) Nothing() bool {
 
 // home is the person's space, or the public page for anybody else.
 func (s *Server) home(w http.ResponseWriter, r *http.Request) error {
-	if _, ses, err := s.session(r); err != nil || !ses.Full {
+	_, ses, err := s.session(r)
+	if err != nil || !ses.Full {
 		return s.render(w, r, http.StatusOK, "welcome", page{Title: s.words(r).T("welcome.title")})
+	}
+	if ses.Professional {
+		http.Redirect(w, r, "/ps", http.StatusSeeOther)
+		return nil
 	}
 	s.private(s.space).ServeHTTP(w, r)
 	return nil

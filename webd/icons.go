@@ -24,6 +24,7 @@ var icons = map[string]string{
 	"down":    `<path d="M12 4v11M7.5 11l4.5 4.5L16.5 11"/><path d="M5 20h14"/>`,
 	"send":    `<path d="M4 12 20.5 4 16 20.5l-4.5-6z"/><path d="m11.5 14.5 9-10.5"/>`,
 	"back":    `<path d="M20 12H5M10.5 6.5 5 12l5.5 5.5"/>`,
+	"find":    `<circle cx="10.5" cy="10.5" r="6.5"/><path d="m15.5 15.5 5 5"/>`,
 	"phone":   `<path d="M5 4h4l1.5 5-2 1.5a12 12 0 0 0 5 5l1.5-2 5 1.5v4a1 1 0 0 1-1 1A16 16 0 0 1 4 5a1 1 0 0 1 1-1z"/>`,
 }
 

@@ -5,12 +5,15 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"pli/codec/message"
 	"pli/consent"
 	"pli/directory"
+	"pli/directory/listing"
+	"pli/directory/search"
 	"pli/dossier"
 	"pli/fault"
 	"pli/gate"
@@ -36,24 +39,62 @@ type House struct {
 	Reader    *pipeline.Reader
 	Pipeline  *pipeline.Pipeline
 	Record    *pipeline.Record
-	SpoolDir  string // of sealed temporary files; "" is the system's
-	Hostname  string // in receipts
-	Log       *slog.Logger
-	Now       func() time.Time
+	// Search asks the published directory; nil: there are no pages for it. With it come
+	// TicketSecret (16 or 32 octets, of webd's tickets alone), Limit and, where the
+	// directory tells of structures, Structures.
+	Search       Searcher
+	Structures   Structures
+	TicketSecret []byte
+	Limit        Limiter
+	// Terms records and traces that a professional accepted the conditions of use; nil:
+	// nobody can.
+	Terms    Terms
+	SpoolDir string // of sealed temporary files; "" is the system's
+	Hostname string // in receipts
+	Log      *slog.Logger
+	Now      func() time.Time
+}
+
+// Searcher asks the published directory (search.Searcher).
+type Searcher interface {
+	Search(ctx context.Context, q search.Query) (search.Page, error)
+	ByKey(ctx context.Context, k listing.Key) (listing.Listing, error)
+}
+
+// Structures finds what is published of a structure, by its id.
+type Structures interface {
+	// Organization returns fault.NotFound when there is none.
+	Organization(ctx context.Context, id string) (listing.Organization, error)
+}
+
+// Terms records and traces an agreement to the conditions of use.
+type Terms interface {
+	AcceptTerms(ctx context.Context, who identity.SignIn, version string) error
 }
 
 // Deps plugs the house into the door.
 func (h *House) Deps(c Config) Deps {
-	return Deps{
+	d := Deps{
 		Config: c, SignIn: houseSignIn{h}, Letterbox: houseLetterbox{h}, Record: houseRecord{h}, Exchanges: houseExchanges{h},
-		Cards: houseCards{h}, Submit: houseSubmit{h}, Log: h.Log, Now: h.Now,
+		Cards: houseCards{h}, Submit: houseSubmit{h}, Practice: housePractice{h}, Log: h.Log, Now: h.Now,
 		Spool: func() (Spool, error) { return seal.NewSpool(h.SpoolDir) },
 	}
+	if h.Search != nil {
+		d.Listings, d.TicketSecret, d.Limit = houseListings{h}, h.TicketSecret, h.Limit
+	}
+	return d
 }
 
 func (s Session) signIn() identity.SignIn {
-	return identity.SignIn{Account: s.Account, BAL: s.BAL, Kind: identity.Patient, Means: identity.ByWeb}
+	who := identity.SignIn{Account: s.Account, BAL: s.BAL, Kind: identity.Patient, Means: identity.ByWeb}
+	if s.Professional {
+		who.Kind = identity.Professional
+	}
+	return who
 }
+
+// box is the id of the session's BAL as the directory is asked for it.
+func (s Session) box() string { return strconv.FormatInt(int64(s.BAL), 10) }
 
 type houseSignIn struct{ h *House }
 
@@ -65,22 +106,25 @@ func (a houseSignIn) SecondFactor(ctx context.Context, token, code, _ string) (s
 	return a.h.Identity.SecondFactor(ctx, token, code)
 }
 
-// Session is that of a patient: the pages for others are not built yet, so an account
-// of another kind is nobody here.
+// Session is that of a patient or of a professional: there are no pages for others, so an
+// account of another kind is nobody here.
 func (a houseSignIn) Session(ctx context.Context, token string) (Session, error) {
 	s, err := a.h.Identity.Session(ctx, token)
 	if err != nil {
 		return Session{}, err
 	}
 	full := s.Level == identity.LevelTwoFactor // only then does identity tell the dossier
-	if s.Kind != identity.Patient || s.BAL == 0 || full && s.Patient == 0 {
-		return Session{}, fault.New(fault.Unauthenticated, "webd.Session", "not-a-patient")
+	patient := s.Kind == identity.Patient && (s.Patient != 0 || !full)
+	professional := s.Kind == identity.Professional && s.Patient == 0
+	if s.BAL == 0 || !patient && !professional {
+		return Session{}, fault.New(fault.Unauthenticated, "webd.Session", "no-space")
 	}
 	return sessionOf(s), nil
 }
 
 func sessionOf(s identity.Session) Session {
-	return Session{Account: s.Account, Patient: s.Patient, BAL: s.BAL, Full: s.Level == identity.LevelTwoFactor, CreatedAt: s.CreatedAt, SeenAt: s.SeenAt}
+	return Session{Account: s.Account, Patient: s.Patient, BAL: s.BAL, Professional: s.Kind == identity.Professional,
+		Full: s.Level == identity.LevelTwoFactor, CreatedAt: s.CreatedAt, SeenAt: s.SeenAt}
 }
 
 func (a houseSignIn) Sessions(ctx context.Context, s Session) ([]Session, error) {
@@ -420,4 +464,54 @@ func (a houseSubmit) Submit(ctx context.Context, s Session, env mail.Envelope, r
 		return Receipt{}, err
 	}
 	return Receipt{At: a.h.Now(), Delivered: rc.Remote == 0}, nil
+}
+
+type houseListings struct{ h *House }
+
+func (a houseListings) OpenDirectory(ctx context.Context, s Session) error {
+	return a.h.Reader.OpenDirectory(ctx, s.signIn(), "web")
+}
+
+func (a houseListings) Search(ctx context.Context, q search.Query) (search.Page, error) {
+	return a.h.Search.Search(ctx, q)
+}
+
+func (a houseListings) ByKey(ctx context.Context, k listing.Key) (listing.Listing, error) {
+	return a.h.Search.ByKey(ctx, k)
+}
+
+func (a houseListings) Organization(ctx context.Context, id string) (listing.Organization, error) {
+	if a.h.Structures == nil {
+		return listing.Organization{}, fault.New(fault.NotFound, "webd.Organization", "none-kept")
+	}
+	return a.h.Structures.Organization(ctx, id)
+}
+
+type housePractice struct{ h *House }
+
+// suspendedTime is how long a suspended box is still read (rule R-OPEN-02).
+const suspendedTime = 90 * 24 * time.Hour
+
+func (a housePractice) Box(ctx context.Context, s Session) (Box, error) {
+	b, err := a.h.Directory.ByID(ctx, a.h.DB, s.BAL)
+	if err != nil {
+		return Box{}, err
+	}
+	if !b.Kind.Professional() {
+		return Box{}, fault.New(fault.Forbidden, "webd.Box", "not-a-professional-box")
+	}
+	c := b.Card()
+	out := Box{Name: first(c.Name, b.Address.Reveal()), Address: b.Address, Kind: b.Kind, State: b.State, StateAt: b.StateAt, Unlisted: b.Unlisted,
+		OpenToPatients: b.TakesPatients(), TermsVersion: b.TermsVersion, TermsAt: b.TermsAt}
+	if b.State == health.Suspended {
+		out.ReadUntil = b.StateAt.Add(suspendedTime)
+	}
+	return out, nil
+}
+
+func (a housePractice) AcceptTerms(ctx context.Context, s Session, version string) error {
+	if a.h.Terms == nil {
+		return fault.New(fault.Unavailable, "webd.AcceptTerms", "no-register")
+	}
+	return a.h.Terms.AcceptTerms(ctx, s.signIn(), version)
 }

@@ -35,6 +35,8 @@ type page struct {
 	Error   bool   // the title says « Erreur : »
 	Nav     string // entry of the menu that is current; "" outside the space
 	Owner   *Owner // nil before signing in
+	Pending bool   // waits for an agreement: no menu yet
+	Listed  bool   // there is a directory to search
 	Path    string // where the language switch comes back to; "" leads to the home page
 	Service string
 	Config  Config
@@ -94,7 +96,7 @@ func dict(kv ...any) (map[string]any, error) {
 // half a page. status is that of the answer.
 func (s *Server) render(w http.ResponseWriter, r *http.Request, status int, name string, p page) error {
 	p.Lang = langOf(r)
-	p.Service, p.Config, p.Now = s.Config.Service, s.Config, s.Now()
+	p.Service, p.Config, p.Now, p.Listed = s.Config.Service, s.Config, s.Now(), s.Listings != nil
 	if p.Path == "" && r.Method == http.MethodGet {
 		p.Path = r.URL.RequestURI()
 	}

@@ -6,6 +6,9 @@ import (
 	"time"
 
 	"pli/codec/message"
+	"pli/directory/listing"
+	"pli/directory/search"
+	"pli/health"
 	"pli/internal/id"
 	"pli/mail"
 )
@@ -24,14 +27,16 @@ type SignIn interface {
 	EndAll(ctx context.Context, s Session) error
 }
 
-// Session is one signed-in person. Full is false between password and code.
+// Session is one signed-in person: a patient, or a professional. Full is false between
+// password and code.
 type Session struct {
-	Account   id.Account
-	Patient   id.Patient
-	BAL       id.BAL
-	Full      bool
-	CreatedAt time.Time
-	SeenAt    time.Time
+	Account      id.Account
+	Patient      id.Patient // 0 for a professional
+	BAL          id.BAL
+	Professional bool
+	Full         bool
+	CreatedAt    time.Time
+	SeenAt       time.Time
 }
 
 // Letterbox opens a person's letters. The gate decides and traces inside Open, so a
@@ -107,10 +112,14 @@ type Owner struct {
 	BirthDate             string // AAAAMMJJ
 	Address               mail.Address
 	INS                   string // grouped, for print and the profile; "" when not shown
+	Professional          bool   // FamilyName is then « NOM Prénom », or the name of a service
 }
 
-// Name is « Prénom NOM », as patients are named (ux.md §7.3).
+// Name is « Prénom NOM » for a patient, « NOM Prénom » for a professional (ux.md §7.3).
 func (o Owner) Name() string {
+	if o.Professional {
+		return o.FamilyName
+	}
 	if o.FamilyName == "" {
 		return o.GivenName
 	}
@@ -217,4 +226,46 @@ type Submit interface {
 type Receipt struct {
 	At        time.Time
 	Delivered bool // in the recipient's letterbox; false: queued for its operator
+}
+
+// Listings is the published directory, for everybody who is signed in (directory/search).
+// No patient is in it, and nobody on the liste rouge.
+type Listings interface {
+	// OpenDirectory decides and traces, once per visit, that the person asks the
+	// directory. Errors: those of the gate, with their text.
+	OpenDirectory(ctx context.Context, s Session) error
+	// Search, ByKey: as search.Searcher.
+	Search(ctx context.Context, q search.Query) (search.Page, error)
+	ByKey(ctx context.Context, k listing.Key) (listing.Listing, error)
+	// Organization is a structure by its id (listing.OrganizationID).
+	// Errors: fault.NotFound; its boxes may be listed all the same.
+	Organization(ctx context.Context, id string) (listing.Organization, error)
+}
+
+// Limiter counts what one account asks (internal/limit).
+type Limiter interface {
+	AllowIn(ctx context.Context, key string, n int, period time.Duration) (ok bool, retryAfter time.Duration)
+}
+
+// Practice is what the house keeps of a professional's own box.
+type Practice interface {
+	// Box is the box that the session opens, as the register has it now.
+	Box(ctx context.Context, s Session) (Box, error)
+	// AcceptTerms records and traces that the holder accepted an edition of the
+	// conditions of use.
+	AcceptTerms(ctx context.Context, s Session, version string) error
+}
+
+// Box is a professional's own box.
+type Box struct {
+	Name           string // « NOM Prénom », or the name of a service
+	Address        mail.Address
+	Kind           health.BALKind
+	State          health.BALState
+	StateAt        time.Time
+	ReadUntil      time.Time // until when a suspended one is read; zero for the others
+	Unlisted       bool      // on the liste rouge
+	OpenToPatients bool
+	TermsVersion   string // accepted last; "" when none was
+	TermsAt        time.Time
 }

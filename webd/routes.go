@@ -5,7 +5,8 @@ import (
 )
 
 // routes is the whole map of the site. A public page takes anybody, a private one a
-// visit; what changes something is a POST.
+// patient, a practice one a professional, a shared one both; what changes something is a
+// POST.
 func (s *Server) routes() http.Handler {
 	m := http.NewServeMux()
 	m.Handle("GET /static/{file}", s.assets)
@@ -20,9 +21,9 @@ func (s *Server) routes() http.Handler {
 		m.Handle("GET /"+name, s.public(s.leaflet(name)))
 	}
 
-	m.Handle("GET /prolonger", s.private(s.stay))
-	m.Handle("GET /reglages/connexions", s.private(s.connections))
-	m.Handle("POST /reglages/connexions/fermer", s.private(s.endConnections))
+	m.Handle("GET /prolonger", s.inside(everybody, s.stay))
+	m.Handle("GET /reglages/connexions", s.shared(s.connections))
+	m.Handle("POST /reglages/connexions/fermer", s.shared(s.endConnections))
 	m.Handle("GET /messages", s.private(s.messages))
 	m.Handle("GET /messages/{letter}", s.private(s.conversation))
 	m.Handle("GET /messages/{letter}/corps", s.private(s.body))
@@ -37,6 +38,18 @@ func (s *Server) routes() http.Handler {
 	m.Handle("GET /dossier/{doc}/ouvrir", s.private(s.openDocument))
 	m.Handle("GET /dossier/{doc}/fichier", s.private(s.downloadDocument))
 	m.Handle("GET /acces/historique", s.private(s.history))
+
+	m.Handle("GET /ps", s.practice(s.practiceHome))
+	m.Handle("GET /ps/boite", s.practice(s.ownBox))
+	m.Handle("GET /ps/conditions", s.inside(professionals, s.conditions))
+	m.Handle("POST /ps/conditions", s.inside(professionals, s.accept))
+	if s.Listings != nil {
+		m.Handle("GET /annuaire", s.lookUp(s.directoryForm))
+		m.Handle("POST /annuaire", s.lookUp(s.seek))
+		m.Handle("GET /annuaire/r/{ticket}", s.lookUp(s.results))
+		m.Handle("GET /annuaire/b/{key}", s.lookUp(s.box))
+		m.Handle("GET /annuaire/s/{id}", s.lookUp(s.structure))
+	}
 	m.Handle("/", s.public(s.nowhere))
 	return m
 }

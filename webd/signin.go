@@ -176,11 +176,15 @@ func (s *Server) resume(w http.ResponseWriter, r *http.Request, token string, d 
 	if err != nil {
 		return err
 	}
+	if ses.Professional {
+		http.Redirect(w, r, d.Return, http.StatusSeeOther)
+		return nil
+	}
 	v := s.visits.enter(token, ses)
 	defer v.leave()
 	r = r.WithContext(context.WithValue(r.Context(), visitKey{}, v))
 	r.SetPathValue("letter", letter)
-	if err := v.greet(r.Context(), s.Record); err != nil {
+	if err := s.greet(r.Context(), v); err != nil {
 		return err
 	}
 	t, err := s.thread(r)
@@ -242,10 +246,25 @@ func (s *Server) leaflet(name string) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		p := page{Title: s.words(r).T(name + ".title"), Nav: name}
 		if _, ses, err := s.session(r); err == nil && ses.Full {
-			if o, err := s.Record.Owner(r.Context(), ses); err == nil {
-				p.Owner = &o
-			}
+			p.Owner = s.ownerOf(r.Context(), ses)
 		}
 		return s.render(w, r, http.StatusOK, name, p)
 	}
+}
+
+// ownerOf is who a leaflet is shown to, nil when that cannot be told now.
+func (s *Server) ownerOf(ctx context.Context, ses Session) *Owner {
+	if ses.Professional {
+		b, err := s.Practice.Box(ctx, ses)
+		if err != nil {
+			return nil
+		}
+		o := b.owner()
+		return &o
+	}
+	o, err := s.Record.Owner(ctx, ses)
+	if err != nil {
+		return nil
+	}
+	return &o
 }

@@ -24,9 +24,11 @@ type visits struct {
 
 // presence is one person being here, shared by the requests of a session.
 type presence struct {
-	mu      sync.Mutex // for opening
-	letters Letters    // nil until a page needs it
-	owner   *Owner
+	mu       sync.Mutex // for opening
+	letters  Letters    // nil until a page needs it
+	owner    *Owner
+	accepted bool // the conditions of use in force, by a professional
+	asks     bool // the directory was opened
 
 	// under visits.mu
 	usedAt   time.Time
@@ -91,17 +93,50 @@ func (v *visit) open(ctx context.Context) (Letters, error) {
 	return v.letters, nil
 }
 
-// greet learns, once per presence, whose space this is.
-func (v *visit) greet(ctx context.Context, rec Record) error {
+// greet learns, once per presence, whose space this is, and of a professional whether the
+// conditions of use in force are accepted.
+func (s *Server) greet(ctx context.Context, v *visit) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.owner != nil {
+	if v.owner != nil && (v.accepted || !v.session.Professional) {
 		return nil
 	}
-	o, err := rec.Owner(ctx, v.session)
-	if err == nil {
-		v.owner = &o
+	if !v.session.Professional {
+		o, err := s.Record.Owner(ctx, v.session)
+		if err == nil {
+			v.owner = &o
+		}
+		return err
 	}
+	b, err := s.Practice.Box(ctx, v.session)
+	if err == nil {
+		o := b.owner()
+		v.owner, v.accepted = &o, b.TermsVersion == s.Config.TermsVersion
+	}
+	return err
+}
+
+func (b Box) owner() Owner {
+	return Owner{FamilyName: b.Name, Address: b.Address, Professional: true}
+}
+
+// agreed reports whether a professional accepted the conditions of use in force.
+func (v *visit) agreed() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.accepted
+}
+
+// openDirectory has it decided and traced, once per presence, that the person asks the
+// directory.
+func (v *visit) openDirectory(ctx context.Context, l Listings) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.asks {
+		return nil
+	}
+	err := l.OpenDirectory(ctx, v.session)
+	v.asks = err == nil
 	return err
 }
 

@@ -20,6 +20,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/net/netutil"
+
+	"pli/fault"
+	"pli/internal/ticket"
 )
 
 // Config says how the door presents itself. The zero value works.
@@ -30,7 +33,24 @@ type Config struct {
 	UploadSize int64       // octets of the files of one reply, all together; 25 MB
 	TLS        *tls.Config // nil: the listener already speaks TLS or a proxy does
 	MaxConns   int         // connections at once, the others wait; 2,000
+	// AddressBook is shown to professionals; what is empty in it is not.
+	AddressBook AddressBook
+	// TermsVersion is the edition of the conditions of use that professionals accept
+	// before anything else; "" is the newest that the door has the text of.
+	TermsVersion string
 }
+
+// AddressBook says where mail programs and phones find the directory.
+type AddressBook struct {
+	LDAPHost string // "" when there is no LDAP
+	LDAPPort int    // STARTTLS; 0 when not open
+	LDAPS    int    // port with TLS from the first octet; 0 when not open
+	LDAPBase string // such as ou=annuaire,o=mssante,c=fr
+	CardDAV  string // URL; "" when there is none
+}
+
+// Empty reports whether there is nothing to show.
+func (a AddressBook) Empty() bool { return a.LDAPHost == "" && a.CardDAV == "" }
 
 // Spool holds an upload until it is sent, sealed on disk (seal.Spool).
 type Spool interface {
@@ -41,7 +61,8 @@ type Spool interface {
 	Close() error
 }
 
-// Deps are the rooms and tools the door needs; all but Metrics are required.
+// Deps are the rooms and tools the door needs. All are required but Metrics and, for a
+// house without a directory to search, Listings; with it come TicketSecret and Limit.
 type Deps struct {
 	Config    Config
 	SignIn    SignIn
@@ -50,18 +71,25 @@ type Deps struct {
 	Exchanges Exchanges
 	Cards     Cards
 	Submit    Submit
-	Spool     func() (Spool, error)
-	Log       *slog.Logger
-	Now       func() time.Time
-	Metrics   prometheus.Registerer
+	Practice  Practice
+	Listings  Listings
+	// TicketSecret, of 16 or 32 octets, seals what is searched for in addresses.
+	TicketSecret []byte
+	Limit        Limiter
+	Spool        func() (Spool, error)
+	Log          *slog.Logger
+	Now          func() time.Time
+	Metrics      prometheus.Registerer
 }
 
 // Server is the door.
 type Server struct {
 	Deps
 	pages   map[Lang]*pageSet
+	terms   map[Lang]terms // the conditions of use in force
 	assets  *assets
 	visits  *visits
+	tickets *ticket.Office // nil without Listings
 	handler http.Handler
 	seconds *prometheus.HistogramVec
 }
@@ -77,11 +105,17 @@ func New(d Deps) (*Server, error) {
 	if d.Config.MaxConns <= 0 {
 		d.Config.MaxConns = 2000
 	}
+	if d.Config.TermsVersion == "" {
+		d.Config.TermsVersion = newestTerms
+	}
 	as, err := loadAssets()
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Deps: d, assets: as, pages: map[Lang]*pageSet{}}
+	s := &Server{Deps: d, assets: as, pages: map[Lang]*pageSet{}, terms: map[Lang]terms{}}
+	if err := s.openDesk(); err != nil {
+		return nil, err
+	}
 	for _, l := range []Lang{French, English} {
 		w, err := loadWords(l)
 		if err != nil {
@@ -90,11 +124,26 @@ func New(d Deps) (*Server, error) {
 		if s.pages[l], err = loadPages(w, as, d.Now); err != nil {
 			return nil, err
 		}
+		if s.terms[l], err = loadTerms(s.Config.TermsVersion, l); err != nil {
+			return nil, err
+		}
 	}
 	s.visits = newVisits(d.Letterbox, d.Now)
 	s.measure(d.Metrics)
 	s.handler = s.guard(s.routes())
 	return s, nil
+}
+
+// openDesk makes the office of tickets, where there is a directory to search.
+func (s *Server) openDesk() (err error) {
+	if s.Listings == nil {
+		return nil
+	}
+	if s.Limit == nil {
+		return fault.New(fault.Invalid, "webd.New", "listings-without-limit")
+	}
+	s.tickets, err = ticket.New(s.TicketSecret)
+	return err
 }
 
 func (s *Server) measure(reg prometheus.Registerer) {
