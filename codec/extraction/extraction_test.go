@@ -141,8 +141,7 @@ func TestLines(t *testing.T) {
 		bal("PER", "a@localhost") + "\n" + // 11
 		bal("PER", "\xffa@b.example") + "\n" + // 12
 		bal("PER", strings.Repeat("x", lineSize)+"@b.example") + "\n" + // 13
-		good + "
-" + // 14
+		good + "\n" + // 14
 		bal(" org ", "\u00a0c@b.example\u200b") + "\n" // 15
 	addresses, refused, end := read(t, strings.NewReader(text))
 	want := map[int64]string{5: "fields", 6: "fields", 7: "kind", 8: "address", 9: "address", 10: "address", 11: "address", 12: "encoding", 13: "too-long"}
