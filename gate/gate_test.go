@@ -441,6 +441,40 @@ func TestOpenBAL(t *testing.T) {
 	w.wantTraces(audit.BALChain(w.patientBAL), fmt.Sprintf("deny open-bal bal:%d account:%d R-ACCT-02 R-OPEN-01", w.patientBAL, w.doctor))
 }
 
+// Asking the directory is traced with the BAL that asks, once; asked again, a permission
+// leaves nothing.
+func TestOpenDirectory(t *testing.T) {
+	w := build(t, trust{})
+	ask := func(account id.Account, bal id.BAL, proof, door string) policy.Question {
+		return policy.Question{Action: policy.OpenDirectory, Actor: Actor(identity.SignIn{Account: account, BAL: bal, Means: proof}, door)}
+	}
+	for _, c := range []struct {
+		q    policy.Question
+		code string
+	}{
+		{ask(w.doctor, w.doctorBAL, identity.ByAppPassword, "ldap"), ""},
+		{ask(w.patient, w.patientBAL, identity.ByWeb, "web"), ""},
+		{ask(w.patient, w.patientBAL, identity.ByAppPassword, "carddav"), "R-DIR-03"},
+		{ask(w.patient, w.labBAL, identity.ByWeb, "web"), "R-ACCT-02"},
+	} {
+		if err := w.gate.Do(t.Context(), []policy.Question{c.q}, noAct); fault.CodeOf(err) != c.code {
+			t.Errorf("%v, want %q", err, c.code)
+		}
+	}
+	if d, err := w.gate.Ask(t.Context(), ask(w.doctor, w.doctorBAL, identity.ByAppPassword, "ldap")); err != nil || !d.Permits() {
+		t.Errorf("asked again: %+v, %v", d, err)
+	}
+	w.wantTraces(audit.BALChain(w.doctorBAL), fmt.Sprintf("permit open-directory directory account:%d R-DIR-01", w.doctor))
+	w.wantTraces(audit.BALChain(w.patientBAL), fmt.Sprintf("permit open-directory directory account:%d R-DIR-02", w.patient),
+		fmt.Sprintf("deny open-directory directory account:%d R-DIR-03", w.patient))
+	w.tx(func(ctx context.Context, tx *pg.Tx) error {
+		return w.rooms.SetStateTx(ctx, tx, w.doctorBAL, health.Closed, now)
+	})
+	if d, err := w.gate.Ask(t.Context(), ask(w.doctor, w.doctorBAL, identity.ByAppPassword, "ldap")); err != nil || fault.CodeOf(Refusal(d)) != "R-DIR-04" {
+		t.Errorf("closed: %+v, %v", d, err)
+	}
+}
+
 func TestDossier(t *testing.T) {
 	w := build(t, trust{})
 	doc := id.New()

@@ -99,6 +99,8 @@ func object(a answer) string {
 		parts = append(parts, fmt.Sprintf("bal:%d", int64(f.Destination.Box.ID)))
 	case f.Destination != nil:
 		parts = append(parts, "domain:"+f.Destination.Domain)
+	case q.Action == policy.OpenDirectory:
+		parts = append(parts, "directory")
 	case q.Action == policy.OpenBAL:
 		parts = append(parts, fmt.Sprintf("bal:%d", int64(q.Object.BAL)))
 	case q.Object.Patient != 0:

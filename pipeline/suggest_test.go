@@ -192,3 +192,32 @@ func TestUseIsNoted(t *testing.T) {
 		t.Errorf("%v, %v", err, u.at)
 	}
 }
+
+// Every door asks for the same right, and the trace names the door, never the search.
+func TestOpenDirectory(t *testing.T) {
+	t.Parallel()
+	h := newWalkHouse(t, clamav.None{})
+	reader := NewReader(ReaderDeps{DB: h.db, Mail: h.d.Mail, Gate: h.d.Gate, Boxes: h.d.Directory, Seal: h.d.Seal, Blobs: h.d.Blobs, Log: h.d.Log})
+	for _, door := range []string{"ldap", "fhir", "carddav", "web"} {
+		if err := reader.OpenDirectory(t.Context(), h.people["adele"].who, door); err != nil {
+			t.Errorf("%s: %v", door, err)
+		}
+	}
+	if err := reader.DirectoryStillAllowed(t.Context(), h.people["adele"].who, "ldap"); err != nil {
+		t.Error(err)
+	}
+	aline := h.people["aline"].who
+	if err := reader.OpenDirectory(t.Context(), aline, "web"); err != nil {
+		t.Error(err)
+	}
+	aline.Means = identity.ByAppPassword
+	for _, err := range []error{reader.OpenDirectory(t.Context(), aline, "carddav"), reader.DirectoryStillAllowed(t.Context(), aline, "carddav")} {
+		if !fault.Is(err, fault.Forbidden) || !strings.HasPrefix(fault.TextOf(err).FR, "L'annuaire se consulte depuis votre espace") {
+			t.Error(err)
+		}
+	}
+	var doors int
+	if err := h.db.QueryRow(t.Context(), `SELECT count(DISTINCT means) FROM trace WHERE action = 'open-directory' AND effect = 'permit'`).Scan(&doors); err != nil || doors != 4 {
+		t.Errorf("%d doors, %v", doors, err)
+	}
+}
