@@ -65,6 +65,9 @@ type DatabaseConfig struct {
 	DSN string `toml:"dsn" sample:"host=/run/postgresql user=pli dbname=pli"`
 	// MaxConns bounds the pool of one process. Zero means 20.
 	MaxConns int32 `toml:"max_conns"`
+	// SearchConns bounds those that answer searches in the directory, apart from mail's.
+	// Zero means 8.
+	SearchConns int32 `toml:"search_conns"`
 }
 
 // RedisConfig says where Redis is. It only wakes and counts, and may be emptied or

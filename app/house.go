@@ -58,11 +58,16 @@ type door struct {
 // New builds a house from its configuration: rooms, then corridors, then doors. It
 // listens nowhere yet.
 func New(ctx context.Context, cfg Config, roles []string, log *slog.Logger) (*House, error) {
-	rooms, err := OpenRooms(ctx, cfg, log)
+	metrics := prometheus.NewRegistry()
+	var counts prometheus.Registerer
+	if slices.Contains(roles, "worker") { // it imports
+		counts = metrics
+	}
+	rooms, err := openRooms(ctx, cfg, log, counts)
 	if err != nil {
 		return nil, err
 	}
-	h := &House{Rooms: rooms, roles: roles, metrics: prometheus.NewRegistry()}
+	h := &House{Rooms: rooms, roles: roles, metrics: metrics}
 	h.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if err := h.build(ctx); err != nil {
 		h.Close()

@@ -1,15 +1,20 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
 	"os"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"pli/audit"
 	"pli/consent"
 	"pli/directory"
+	"pli/directory/national"
+	"pli/directory/search"
 	"pli/dossier"
 	"pli/identity"
 	"pli/internal/blob"
@@ -31,6 +36,9 @@ type Rooms struct {
 	Audit     *audit.Log
 	Blobs     blob.Store
 	Directory *directory.Directory
+	Asked     *pg.DB // for questions that strangers shape
+	Search    *search.Searcher
+	National  *national.Importer
 	Identity  *identity.Service
 	Consent   *consent.Service
 	Mail      *mailstore.Store
@@ -38,14 +46,23 @@ type Rooms struct {
 	Jobs      *job.Queue
 	Limit     *limit.Limiter
 
-	log *slog.Logger
-	now func() time.Time
+	log    *slog.Logger
+	counts prometheus.Registerer
+	now    func() time.Time
 }
+
+// searchTime is how long one question to the directory may last.
+const searchTime = 2 * time.Second
 
 // OpenRooms connects to the database, refuses a schema it does not know, and opens
 // keys and blobs. Close lets everything go.
 func OpenRooms(ctx context.Context, cfg Config, log *slog.Logger) (*Rooms, error) {
-	r := &Rooms{Config: cfg, log: log, now: time.Now}
+	return openRooms(ctx, cfg, log, nil)
+}
+
+// openRooms counts what rooms do in metrics; nil counts nothing.
+func openRooms(ctx context.Context, cfg Config, log *slog.Logger, metrics prometheus.Registerer) (*Rooms, error) {
+	r := &Rooms{Config: cfg, log: log, counts: metrics, now: time.Now}
 	if err := r.open(ctx); err != nil {
 		r.Close()
 		return nil, err
@@ -59,6 +76,9 @@ func (r *Rooms) open(ctx context.Context) (err error) {
 		return err
 	}
 	if err = migrations.Check(ctx, r.DB); err != nil {
+		return err
+	}
+	if r.Asked, err = pg.Open(ctx, pg.Config{DSN: cfg.Database.DSN, MaxConns: cmp.Or(cfg.Database.SearchConns, 8), Search: searchTime}); err != nil {
 		return err
 	}
 	if r.Index, err = seal.OpenIndex(cfg.Keys.Index); err != nil {
@@ -87,13 +107,17 @@ func (r *Rooms) open(ctx context.Context) (err error) {
 	}
 	r.Directory = directory.New(r.DB, r.Index, directory.Config{Domains: cfg.Operator.Domains, PatientDomain: cfg.Operator.PatientDomain,
 		ForeignPatientDomains: cfg.Operator.ForeignPatientDomains})
+	r.Search = search.New(r.Asked, r.Directory)
+	if r.National, err = r.openNational(); err != nil {
+		return err
+	}
 	r.Consent = consent.New(r.DB, r.Index)
 	r.Mail = mailstore.New(r.DB, r.Index)
 	r.Dossier = dossier.New(r.DB)
 	r.Jobs = job.New(r.DB, r.log)
 	r.Identity = identity.New(identity.Deps{DB: r.DB, Index: r.Index, Boxes: r.Directory, Patients: r.Dossier,
 		Register: register{r.Seal}, Limit: r.Limit, Now: r.now, Log: r.log})
-	return nil
+	return r.plugRegister(ctx)
 }
 
 // openBlobs puts the database, for short blobs, in front of files or of an S3 store.
@@ -117,6 +141,9 @@ func openBlobs(ctx context.Context, db *pg.DB, c BlobsConfig) (long blob.Store, 
 func (r *Rooms) Close() {
 	if r.Limit != nil {
 		_ = r.Limit.Close()
+	}
+	if r.Asked != nil {
+		r.Asked.Close()
 	}
 	if r.DB != nil {
 		r.DB.Close()

@@ -16,14 +16,15 @@ import (
 type cli struct {
 	Config string `help:"Configuration file." type:"path" env:"PLI_CONFIG" placeholder:"FILE"`
 
-	Serve     serveCmd   `cmd:"" help:"Serve mail: all roles, or some."`
-	Migrate   migrateCmd `cmd:"" help:"Bring the database to the shape this binary knows."`
-	Demo      demoCmd    `cmd:"" help:"Run two whole operators on this machine, with invented people."`
-	Account   accountCmd `cmd:"" help:"Make and change BAL and what opens them."`
-	Check     checkCmd   `cmd:"" help:"List every problem at once: settings, files, certificates, schema, keys, blobs."`
-	Doctor    doctorCmd  `cmd:"" help:"Tell how this house is doing, in words."`
-	Audit     auditCmd   `cmd:"" help:"About the traces."`
-	Keys      keysCmd    `cmd:"" help:"About the operator's keys and those of the BAL."`
+	Serve     serveCmd     `cmd:"" help:"Serve mail: all roles, or some."`
+	Migrate   migrateCmd   `cmd:"" help:"Bring the database to the shape this binary knows."`
+	Demo      demoCmd      `cmd:"" help:"Run two whole operators on this machine, with invented people."`
+	Account   accountCmd   `cmd:"" help:"Make and change BAL and what opens them."`
+	Directory directoryCmd `cmd:"" help:"About the directory: imports, reports, searches."`
+	Check     checkCmd     `cmd:"" help:"List every problem at once: settings, files, certificates, schema, keys, blobs."`
+	Doctor    doctorCmd    `cmd:"" help:"Tell how this house is doing, in words."`
+	Audit     auditCmd     `cmd:"" help:"About the traces."`
+	Keys      keysCmd      `cmd:"" help:"About the operator's keys and those of the BAL."`
 	ConfigCmd struct {
 		Sample sampleCmd `cmd:"" help:"Print a commented configuration file."`
 	} `cmd:"" name:"config" help:"About the configuration."`
