@@ -96,28 +96,180 @@ type Deps struct {
 // doorName is what traces call this door.
 const doorName = "ldap"
 
-var (
-	_ = errors.Is
-	_ = runtime.GOMAXPROCS
-	_ sync.Mutex
+const (
+	handshakeTimeout = 20 * time.Second
+	stopTimeout      = 20 * time.Second
+	defaultBase      = "ou=annuaire,o=mssante,c=fr"
+	maxEntries       = 1000
 )
 
 // Server is the door. One serves any number of listeners.
 type Server struct {
-	d Deps
-	c Config
+	d         Deps
+	c         Config
+	suffix    name // Base, read
+	metrics   *metrics
+	opened    *openings
+	handshake chan struct{} // bounds handshakes at one time: they are what costs
+
+	mu    sync.Mutex
+	conns map[*conn]struct{}
+	hosts map[string]int
+	total int
 }
 
 // New makes the door. Errors: fault.Invalid for a base that is no name.
-func New(d Deps, c Config) (*Server, error) { return &Server{d: d, c: c}, nil }
+func New(d Deps, c Config) (*Server, error) {
+	if c.Base == "" {
+		c.Base = defaultBase
+	}
+	suffix, err := parseName(c.Base)
+	if err != nil || len(suffix) == 0 {
+		return nil, fault.New(fault.Invalid, "ldapd.New", "base")
+	}
+	orDefault(&c.MaxConns, 2_000)
+	orDefault(&c.MaxConnsPerHost, 500)
+	orDefault(&c.MaxEntries, 100)
+	orDefault(&c.MaxPagedEntries, 2_000)
+	orDefault(&c.MaxEntriesPerHour, 10_000)
+	orDefault(&c.TimeLimit, 3*time.Second)
+	orDefault(&c.IdleTimeout, 15*time.Minute)
+	c.MaxEntries = min(c.MaxEntries, maxEntries)
+	return &Server{
+		d: d, c: c, suffix: suffix, metrics: newMetrics(d.Metrics), opened: newOpenings(),
+		handshake: make(chan struct{}, 8*runtime.GOMAXPROCS(0)),
+		conns:     make(map[*conn]struct{}), hosts: make(map[string]int),
+	}, nil
+}
+
+func orDefault[T int | time.Duration](v *T, or T) {
+	if *v <= 0 {
+		*v = or
+	}
+}
 
 // Serve answers on a listener in clear (389), where StartTLS is the only way on, until
 // ctx is done: then it takes no more connections, lets operations in hand finish, says
 // so to every client, and returns.
-func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
-	<-ctx.Done()
-	return fault.Wrap(fault.Unavailable, "ldapd.Serve", "", ln.Close())
-}
+func (s *Server) Serve(ctx context.Context, ln net.Listener) error { return s.serve(ctx, ln, false) }
 
 // ServeTLS answers on a listener where TLS comes first (636); otherwise as Serve.
-func (s *Server) ServeTLS(ctx context.Context, ln net.Listener) error { return s.Serve(ctx, ln) }
+func (s *Server) ServeTLS(ctx context.Context, ln net.Listener) error { return s.serve(ctx, ln, true) }
+
+func (s *Server) serve(ctx context.Context, ln net.Listener, implicit bool) error {
+	shut := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() { _ = ln.Close(); close(shut) })
+	var conns sync.WaitGroup
+	err := s.accept(ctx, ln, func(nc net.Conn) {
+		conns.Go(func() { s.handle(ctx, nc, implicit) })
+	})
+	if !stop() {
+		<-shut // the port is free when we return
+	}
+	s.each((*conn).stop)
+	cut := time.AfterFunc(stopTimeout, func() { s.each((*conn).kill) })
+	defer cut.Stop()
+	conns.Wait()
+	return err
+}
+
+func (s *Server) accept(ctx context.Context, ln net.Listener, take func(net.Conn)) error {
+	for {
+		nc, err := ln.Accept()
+		switch {
+		case err == nil:
+			take(nc)
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, net.ErrClosed):
+			return fault.Wrap(fault.Unavailable, "ldapd.Serve", "listener", err)
+		default: // out of descriptors, most often: wait for some to come back
+			s.d.Log.Error("ldap accept failed")
+			select {
+			case <-ctx.Done():
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+	}
+}
+
+func (s *Server) each(f func(*conn)) {
+	s.mu.Lock()
+	all := make([]*conn, 0, len(s.conns))
+	for c := range s.conns {
+		all = append(all, c)
+	}
+	s.mu.Unlock()
+	for _, c := range all {
+		f(c)
+	}
+}
+
+// handle carries one connection from accept to its end.
+func (s *Server) handle(ctx context.Context, nc net.Conn, implicit bool) {
+	defer func() {
+		if v := recover(); v != nil {
+			s.d.Log.Error("ldap connection", "cause", fault.Panic("ldapd.handle", v))
+		}
+		_ = nc.Close()
+	}()
+	host := hostOf(nc)
+	if !s.admit(host) {
+		s.metrics.refused.Inc()
+		if !implicit {
+			_ = nc.SetWriteDeadline(time.Now().Add(time.Second))
+			_, _ = nc.Write(appendNotice(nil, busy, fault.RateLimited.Text()))
+		}
+		return
+	}
+	defer s.leave(host)
+	c := newConn(s, nc, host)
+	s.mu.Lock()
+	s.conns[c] = struct{}{}
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		delete(s.conns, c)
+		s.mu.Unlock()
+	}()
+	if ctx.Err() != nil { // after the round of stop
+		c.stop()
+	}
+	defer c.end()
+	if implicit {
+		if err := c.secure(); err != nil {
+			return
+		}
+	}
+	c.serve()
+}
+
+func (s *Server) admit(host string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.total >= s.c.MaxConns || s.hosts[host] >= s.c.MaxConnsPerHost {
+		return false
+	}
+	s.total++
+	s.hosts[host]++
+	s.metrics.connections.Set(float64(s.total))
+	return true
+}
+
+func (s *Server) leave(host string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.total--
+	if s.hosts[host]--; s.hosts[host] == 0 {
+		delete(s.hosts, host)
+	}
+	s.metrics.connections.Set(float64(s.total))
+}
+
+func hostOf(c net.Conn) string {
+	host, _, err := net.SplitHostPort(c.RemoteAddr().String())
+	if err != nil {
+		return c.RemoteAddr().String()
+	}
+	return host
+}

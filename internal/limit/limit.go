@@ -87,6 +87,21 @@ func (l *Limiter) AllowIn(ctx context.Context, key string, n int, period time.Du
 	return l.ask(ctx, key, n, period, 1)
 }
 
+// AllowN is AllowIn for take tries at once: all of them, or none.
+func (l *Limiter) AllowN(ctx context.Context, key string, n int, period time.Duration, take int) (bool, time.Duration) {
+	if n < 1 || period <= 0 || take > n {
+		return false, time.Minute
+	}
+	if take < 1 {
+		return true, 0
+	}
+	ok, wait := l.local(key, n, period, take)
+	if !ok {
+		return false, wait
+	}
+	return l.ask(ctx, key, n, period, take)
+}
+
 // Peek says whether one more try would be allowed, and takes none: it lets a caller
 // count failures only.
 func (l *Limiter) Peek(ctx context.Context, key string, perMinute int) (bool, time.Duration) {
@@ -139,7 +154,7 @@ func (l *Limiter) local(key string, n int, period time.Duration, take int) (bool
 		}
 	}
 	l.recent.MoveToFront(e)
-	r := e.Value.(*count).lim.ReserveN(now, 1)
+	r := e.Value.(*count).lim.ReserveN(now, max(take, 1))
 	wait := r.DelayFrom(now)
 	if take == 0 || wait > 0 {
 		r.CancelAt(now)

@@ -172,3 +172,25 @@ func TestASilentRedisIsLeftAlone(t *testing.T) {
 		t.Error("Redis is asked again at once")
 	}
 }
+
+func TestManyAtOnce(t *testing.T) {
+	m := miniredis.RunT(t)
+	for name, l := range map[string]*Limiter{"local": New(nil), "redis": openURL(t, "redis://"+m.Addr())} {
+		take := func(n int) bool {
+			ok, _ := l.AllowN(t.Context(), "n", 100, time.Hour, n)
+			return ok
+		}
+		if !take(60) || !take(0) {
+			t.Fatalf("%s: the first are refused", name)
+		}
+		if take(41) || take(101) {
+			t.Errorf("%s: more than are left", name)
+		}
+		if !take(40) {
+			t.Errorf("%s: a refusal took some", name)
+		}
+		if take(1) {
+			t.Errorf("%s: one too many", name)
+		}
+	}
+}
