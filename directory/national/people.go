@@ -94,18 +94,26 @@ func (im *Importer) peopleTx(ctx context.Context, tx *pg.Tx, fresh string, now t
 	if err != nil {
 		return err
 	}
-	for _, sql := range []string{seePeople, endSituations, restoreSituations, seeSituations} {
-		args := []any{now}
-		if sql == restoreSituations {
-			args = nil
+	// First those who end or come back: the register has its own lock, taken before rows.
+	if im.Ended != nil {
+		if err := im.tellTx(ctx, tx, ending, back, now); err != nil {
+			return err
 		}
-		if _, err := tx.Exec(ctx, q(sql), args...); err != nil {
+		r.Ended, r.Restored = int64(len(ending)), int64(len(back))
+	}
+	if _, err := tx.Exec(ctx, q(restoreSituations)); err != nil {
+		return err
+	}
+	for _, sql := range []string{seePeople, endSituations, seeSituations} {
+		if _, err := tx.Exec(ctx, q(sql), now); err != nil {
 			return err
 		}
 	}
-	if im.Ended == nil {
-		return nil
-	}
+	return nil
+}
+
+// tellTx tells the register who ended and who is back.
+func (im *Importer) tellTx(ctx context.Context, tx *pg.Tx, ending, back []int64, now time.Time) error {
 	for _, p := range ending {
 		if err := im.Ended.EndedTx(ctx, tx, p, now); err != nil {
 			return err
@@ -122,7 +130,6 @@ func (im *Importer) peopleTx(ctx context.Context, tx *pg.Tx, fresh string, now t
 			return err
 		}
 	}
-	r.Ended, r.Restored = int64(len(ending)), int64(len(back))
 	return nil
 }
 
