@@ -79,38 +79,26 @@ func (s *Store) Read(ctx context.Context, kind, id string) (Resource, error) {
 // ids, from the one after the id given. Errors: fault.Invalid for a value that cannot be
 // looked for, fault.Timeout when it takes too long.
 func (s *Store) Search(ctx context.Context, q fhir.Query, after string) (Page, error) {
-	var page Page
-	err := s.db.InTx(ctx, func(ctx context.Context, tx *pg.Tx) error {
-		v, err := newView(ctx, tx)
-		if err != nil {
-			return err
-		}
-		v.source = s.source
-		page, err = v.search(q, after)
-		return err
-	})
-	return page, pg.Error("resource.Search", err)
+	// One snapshot: whatever is published meanwhile, nothing changes in here.
+	tx, err := s.db.Pool().BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
+	if err != nil {
+		return Page{}, pg.Error("resource.Search", err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	v := &view{ctx: ctx, tx: tx, source: s.source}
+	if err := tx.QueryRow(ctx, readPart).Scan(&v.part); err != nil {
+		return Page{}, pg.Error("resource.Search", err)
+	}
+	return v.search(q, after)
 }
 
 // view is the directory as one question sees it.
 type view struct {
 	ctx  context.Context
-	tx   *pg.Tx
+	tx   pgx.Tx
 	part string // a or b
 
 	source string // of own resources
-}
-
-// newView fixes what is read: whatever is published meanwhile, nothing changes in here.
-func newView(ctx context.Context, tx *pg.Tx) (*view, error) {
-	v := &view{ctx: ctx, tx: tx}
-	batch := &pgx.Batch{}
-	batch.Queue(beginRead)
-	batch.Queue(readPart).QueryRow(func(row pgx.Row) error { return row.Scan(&v.part) })
-	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
-		return nil, pg.Error("resource.newView", err)
-	}
-	return v, nil
 }
 
 // of names the tables of the current edition in a statement.

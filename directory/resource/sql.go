@@ -15,8 +15,7 @@ import (
 // Statements are about the own tables and those of the part that is read, written _part.
 // An own row hides the national one of its id.
 const (
-	beginRead = `SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY`
-	readPart  = `SELECT part FROM national_part`
+	readPart = `SELECT part FROM national_part`
 
 	// find: %T is the table, %C its columns, %W the conditions on t.
 	find = `
@@ -161,7 +160,7 @@ func scanMailbox(row pgx.CollectableRow) (m mailbox, err error) {
 
 // statements lists every fixed statement, for each part, for the test that prepares them.
 func statements() map[string]string {
-	out := map[string]string{"beginRead": beginRead, "readPart": readPart}
+	out := map[string]string{"readPart": readPart}
 	for _, part := range []string{"a", "b"} {
 		v := &view{ctx: context.Background(), part: part}
 		out["existing "+part], out["mailboxes "+part] = v.of(existing), v.of(mailboxes)
