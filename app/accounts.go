@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"encoding/json"
@@ -29,17 +30,29 @@ type NewBox struct {
 	// A professional's: PER and CAB have a person, ORG and APP a structure.
 	Person         *directory.Person
 	Structure      *directory.Structure
+	Mode           string // how the person exercises there: L, S or B; "" is L
 	DisplayName    string
 	Service        string
+	Description    string
+	Responsible    string
+	Hours          string
+	Unlisted       bool // on the liste rouge
 	OpenToPatients bool
+	Rank           int   // 0 is after the holder's others
+	QuotaSize      int64 // octets; 0 is the operator's default
+	// Pending leaves the BAL shut until its holder accepts the conditions of use. It
+	// is otherwise active: the holder signed them on paper.
+	Pending bool
+	// TermsVersion is the edition that was signed; "" is TermsVersion.
+	TermsVersion string
 
 	// A patient's.
 	INS    health.INS
 	OID    string
 	Traits health.Traits
-	Login  string
-	// Password and TOTPSecret (base32) open the web.
-	Password, TOTPSecret string
+
+	// Login, Password and TOTPSecret (base32; one is made when empty) open the web.
+	Login, Password, TOTPSecret string
 
 	// AppPassword opens mail programs: a secret of 20 characters or more, "new" to have
 	// one made, empty for none.
@@ -68,22 +81,26 @@ func (r *Rooms) CreateBox(ctx context.Context, n NewBox) (Made, error) {
 		}
 	}
 	var m Made
-	err := r.DB.InTx(ctx, func(ctx context.Context, tx *pg.Tx) error {
-		m = Made{}
-		if err := r.createBALTx(ctx, tx, n, &m); err != nil {
-			return err
-		}
-		if err := r.createAccountTx(ctx, tx, n, &m); err != nil {
-			return err
-		}
-		if n.Kind == health.Patient {
-			if err := r.createPatientTx(ctx, tx, n, traits, m); err != nil {
-				return err
-			}
-		}
-		return r.traceTx(ctx, tx, audit.BALChain(m.BAL), "create-bal", fmt.Sprintf("bal:%d", m.BAL))
+	err := r.DB.InTx(ctx, func(ctx context.Context, tx *pg.Tx) (err error) {
+		m, err = r.createBoxTx(ctx, tx, n, traits)
+		return err
 	})
 	return m, err
+}
+
+func (r *Rooms) createBoxTx(ctx context.Context, tx *pg.Tx, n NewBox, traits []byte) (m Made, err error) {
+	if err := r.createBALTx(ctx, tx, n, &m); err != nil {
+		return m, err
+	}
+	if err := r.createAccountTx(ctx, tx, n, &m); err != nil {
+		return m, err
+	}
+	if n.Kind == health.Patient {
+		if err := r.createPatientTx(ctx, tx, n, traits, m); err != nil {
+			return m, err
+		}
+	}
+	return m, r.traceTx(ctx, tx, audit.BALChain(m.BAL), "create-bal", fmt.Sprintf("bal:%d", m.BAL))
 }
 
 func (r *Rooms) createBALTx(ctx context.Context, tx *pg.Tx, n NewBox, m *Made) error {
@@ -91,8 +108,12 @@ func (r *Rooms) createBALTx(ctx context.Context, tx *pg.Tx, n NewBox, m *Made) e
 	if err != nil {
 		return err
 	}
-	b := directory.NewBAL{Address: n.Address, Kind: n.Kind, State: health.Active, Holder: holder, DisplayName: n.DisplayName,
-		Service: n.Service, OpenToPatients: n.OpenToPatients, TermsVersion: TermsVersion, At: r.now()}
+	b := directory.NewBAL{Address: n.Address, Kind: n.Kind, State: health.Active, Holder: holder, DisplayName: n.DisplayName, Service: n.Service,
+		Description: n.Description, Responsible: n.Responsible, Hours: n.Hours, Unlisted: n.Unlisted, OpenToPatients: n.OpenToPatients,
+		Rank: n.Rank, QuotaSize: n.QuotaSize, TermsVersion: cmp.Or(n.TermsVersion, TermsVersion), At: r.now()}
+	if n.Pending {
+		b.State, b.TermsVersion = health.Pending, ""
+	}
 	if n.Structure != nil {
 		if b.Structure, err = r.Directory.CreateStructureTx(ctx, tx, *n.Structure); err != nil {
 			return err
@@ -103,7 +124,7 @@ func (r *Rooms) createBALTx(ctx context.Context, tx *pg.Tx, n NewBox, m *Made) e
 			return err
 		}
 		if b.Structure != 0 {
-			if err := r.Directory.CreateSituationTx(ctx, tx, b.Person, b.Structure, "L", r.now()); err != nil {
+			if err := r.Directory.CreateSituationTx(ctx, tx, b.Person, b.Structure, cmp.Or(n.Mode, "L"), r.now()); err != nil {
 				return err
 			}
 		}
@@ -177,20 +198,6 @@ func (r *Rooms) createPatientTx(ctx context.Context, tx *pg.Tx, n NewBox, traits
 	_, err = r.Dossier.CreatePatientTx(ctx, tx, dossier.NewPatient{INSKey: r.Index.Key("ins", string(class), n.INS.Reveal()), Class: class,
 		TraitsSealed: traits, Generation: public.Generation, Qualified: true, Holder: holder, BAL: m.BAL, Account: m.Account})
 	return err
-}
-
-// SetState moves a BAL along its life.
-func (r *Rooms) SetState(ctx context.Context, a mail.Address, to health.BALState) error {
-	return r.DB.InTx(ctx, func(ctx context.Context, tx *pg.Tx) error {
-		b, err := r.Directory.Find(ctx, tx, a)
-		if err != nil {
-			return err
-		}
-		if err := r.Directory.SetStateTx(ctx, tx, b.ID, to, r.now()); err != nil {
-			return err
-		}
-		return r.traceTx(ctx, tx, audit.BALChain(b.ID), "set-state-"+string(to), fmt.Sprintf("bal:%d", b.ID))
-	})
 }
 
 // NewAppPassword gives a BAL a further app password: given, or made when empty.

@@ -126,7 +126,9 @@ func (d *Directory) check(op string, n NewBAL) error {
 	case n.Holder == 0:
 		return fault.New(fault.Invalid, op, "no-holder")
 	case (n.Kind == health.Patient) != forPatient:
-		return fault.New(fault.InvalidAddress, op, "domain-of-another-kind")
+		return fault.New(fault.InvalidAddress, op, "domain-of-another-kind").Say(
+			"Ce domaine est celui des patients : une boîte professionnelle prend un des autres domaines.",
+			"This domain is the patients': a professional mailbox takes one of the others.")
 	}
 	switch n.Kind {
 	case health.PER, health.CAB:
