@@ -189,7 +189,7 @@ func (d *Directory) CreateSituationTx(ctx context.Context, tx *pg.Tx, p PersonID
 	if err != nil || tag.RowsAffected() == 0 {
 		return err
 	}
-	bals, err := balsBy(ctx, tx, balsOfPersons, p)
+	bals, err := balsBy(ctx, tx, balsHeldBy, p)
 	if err != nil {
 		return err
 	}

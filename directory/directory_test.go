@@ -372,7 +372,7 @@ func TestStatements(t *testing.T) {
 	defer conn.Release()
 	for i, sql := range []string{findBALs, findOpenToPatients, insertBAL, nextRank, insertPerson, findStructure, insertStructure, insertSituation,
 		lockRegister, lockBAL, setState, acceptTerms, findTerms, lockPerson, endPerson, endSituations, restorePerson, restoreSituations, balsOfPerson,
-		updateBAL, updatePerson, updateStructure, selectPerson, selectStructure, ranked, setRank, balsOfPersons, balsOfStructure,
+		updateBAL, updatePerson, updateStructure, selectPerson, selectStructure, ranked, setRank, balsHeldBy, balsOfStructure,
 		upsertListing, upsertPractitioner, upsertOrganization, upsertRole, findShown, upsertShown, deleteShown, deleteListing,
 		deletePractitioner, deleteOrganization, deleteRole, wordsShown, addWords, dropWords, findMode, findTexts, nextBALs, deleteStrays,
 		deleteStrayWords, anyToShow, touch, findSleep, showAgain, findSleeping, setNoticed, findToSuspend, findToUnpublish, stillToSuspend,

@@ -96,7 +96,7 @@ func (d *Directory) UpdateModeTx(ctx context.Context, tx *pg.Tx, p PersonID, s S
 	if err != nil || tag.RowsAffected() == 0 {
 		return false, err
 	}
-	bals, err := balsBy(ctx, tx, balsOfPersons, p)
+	bals, err := balsBy(ctx, tx, balsHeldBy, p)
 	if err != nil {
 		return false, err
 	}

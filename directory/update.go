@@ -68,7 +68,7 @@ ORDER BY o.rank, o.id`
 
 	setRank = `UPDATE bal SET rank = $2 WHERE id = $1`
 
-	balsOfPersons = `SELECT id FROM bal WHERE person_id = $1 AND kind <> 'PATIENT' ORDER BY id`
+	balsHeldBy = `SELECT id FROM bal WHERE person_id = $1 AND kind <> 'PATIENT' ORDER BY id`
 
 	// a structure shows through its own BAL and through those of who exercises in it
 	balsOfStructure = `
@@ -314,7 +314,7 @@ func (d *Directory) UpdatePersonTx(ctx context.Context, tx *pg.Tx, n PersonID, c
 	if _, err := tx.Exec(ctx, updatePerson, n, p.Civility, p.FamilyName, p.GivenName, p.Profession, p.KnowHow); err != nil {
 		return nil, err
 	}
-	bals, err := balsBy(ctx, tx, balsOfPersons, n)
+	bals, err := balsBy(ctx, tx, balsHeldBy, n)
 	if err != nil {
 		return nil, err
 	}
