@@ -28,6 +28,9 @@ import (
 type Ended interface {
 	EndedTx(ctx context.Context, tx *pg.Tx, person int64, at time.Time) error
 	BackTx(ctx context.Context, tx *pg.Tx, person int64, at time.Time) error
+	// MovedTx: situations of these persons ended or go on, the persons themselves do.
+	// Called with nobody it only takes the register's lock.
+	MovedTx(ctx context.Context, tx *pg.Tx, persons []int64, at time.Time) error
 }
 
 // Config says where the extractions come from.
@@ -126,7 +129,8 @@ type Refusal struct {
 type Importer struct {
 	Deps
 	metrics metrics
-	step    func(string) // tests look on, or end the process there
+	step    func(string)  // tests look on, or end the process there
+	pause   time.Duration // before a transfer is tried again
 }
 
 // New makes it. It starts nothing.
@@ -146,7 +150,7 @@ func New(d Deps) *Importer {
 	if d.Config.Grace == 0 {
 		d.Config.Grace = 10 * time.Second
 	}
-	im := &Importer{Deps: d, step: func(string) {}}
+	im := &Importer{Deps: d, step: func(string) {}, pause: fetchPause}
 	im.metrics = im.newMetrics(d.Metrics)
 	return im
 }

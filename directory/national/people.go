@@ -47,11 +47,11 @@ WHERE s.ended_at IS NULL AND s.seen_at IS NOT NULL AND ` + exercises
 	endSituations = `
 UPDATE situation s SET ended_at = $1, gone_at = $1 FROM person p, structure t
 WHERE p.id = s.person_id AND t.id = s.structure_id AND s.ended_at IS NULL AND s.seen_at IS NOT NULL
-  AND ` + exercises + ` AND NOT ` + there
+  AND ` + exercises + ` AND NOT ` + there + ` RETURNING p.id`
 
 	restoreSituations = `
 UPDATE situation s SET ended_at = NULL, gone_at = NULL FROM person p, structure t
-WHERE p.id = s.person_id AND t.id = s.structure_id AND s.gone_at IS NOT NULL AND s.ended_at = s.gone_at AND ` + there
+WHERE p.id = s.person_id AND t.id = s.structure_id AND s.gone_at IS NOT NULL AND s.ended_at = s.gone_at AND ` + there + ` RETURNING p.id`
 
 	seeSituations = `
 UPDATE situation s SET seen_at = $1 FROM person p, structure t
@@ -72,6 +72,11 @@ func mass(ending, of int64) bool { return ending > massFloor && float64(ending) 
 // rising id. Errors: fault.InvalidContent (mass-endings).
 func (im *Importer) peopleTx(ctx context.Context, tx *pg.Tx, fresh string, now time.Time, r *Report, o Options) error {
 	r.Ended, r.Restored, r.Unknown = 0, 0, 0
+	if im.Ended != nil {
+		if err := im.Ended.MovedTx(ctx, tx, nil, now); err != nil {
+			return err
+		}
+	}
 	q := func(sql string) string { return parts(sql, "", fresh) }
 	if _, err := tx.Exec(ctx, `SELECT set_config('plan_cache_mode', 'auto', true)`); err != nil {
 		return err
@@ -94,22 +99,29 @@ func (im *Importer) peopleTx(ctx context.Context, tx *pg.Tx, fresh string, now t
 	if err != nil {
 		return err
 	}
-	// First those who end or come back: the register has its own lock, taken before rows.
 	if im.Ended != nil {
 		if err := im.tellTx(ctx, tx, ending, back, now); err != nil {
 			return err
 		}
 		r.Ended, r.Restored = int64(len(ending)), int64(len(back))
 	}
-	if _, err := tx.Exec(ctx, q(restoreSituations)); err != nil {
+	moved, err := numbers(ctx, tx, q(restoreSituations))
+	if err != nil {
 		return err
 	}
-	for _, sql := range []string{seePeople, endSituations, seeSituations} {
+	left, err := numbers(ctx, tx, q(endSituations), now)
+	if err != nil {
+		return err
+	}
+	for _, sql := range []string{seePeople, seeSituations} {
 		if _, err := tx.Exec(ctx, q(sql), now); err != nil {
 			return err
 		}
 	}
-	return nil
+	if moved = append(moved, left...); im.Ended == nil || len(moved) == 0 {
+		return nil
+	}
+	return im.Ended.MovedTx(ctx, tx, moved, now)
 }
 
 // tellTx tells the register who ended and who is back.
@@ -133,8 +145,8 @@ func (im *Importer) tellTx(ctx context.Context, tx *pg.Tx, ending, back []int64,
 	return nil
 }
 
-func numbers(ctx context.Context, tx *pg.Tx, sql string) ([]int64, error) {
-	rows, err := tx.Query(ctx, sql)
+func numbers(ctx context.Context, tx *pg.Tx, sql string, args ...any) ([]int64, error) {
+	rows, err := tx.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, err
 	}
