@@ -37,7 +37,7 @@ func (l *Listing) Row() []any {
 func (l *Listing) folded() (name, given string) {
 	if l.Person() {
 		name = Fold(l.FamilyName + " " + l.GivenName)
-		if l.GivenName != "" {
+		if Fold(l.GivenName) != "" {
 			given = Fold(l.GivenName + " " + l.FamilyName)
 		}
 	} else {

@@ -29,7 +29,7 @@ func readTitles(tsv string) map[string]string {
 
 // Person reports whether the listing goes by a professional's name.
 func (l *Listing) Person() bool {
-	return l.FamilyName != "" && l.Kind != health.ORG && l.Kind != health.APP
+	return l.Kind != health.ORG && l.Kind != health.APP && strings.ContainsFunc(l.FamilyName, unicode.IsLetter)
 }
 
 func (l *Listing) serviceName() string {

@@ -19,6 +19,7 @@ type crowd struct {
 	givens   []string
 	towns    []town
 	n        int
+	taken    map[string]int // addresses given, and how often
 }
 
 type town struct{ name, postal string }
@@ -63,12 +64,12 @@ var (
 		{"91", "Orthophoniste", "", "", "orthophoniste"},
 		{"999", "Profession de demain", "", "", "autre"},
 	}
-	services = strings.Fields(`Cardiologie Urgences Secrétariat_médical Chirurgie_viscérale Préadmission Imagerie Laboratoire
+	teams = strings.Fields(`Cardiologie Urgences Secrétariat_médical Chirurgie_viscérale Préadmission Imagerie Laboratoire
 		Pédiatrie Maternité Gériatrie Oncologie Consultations_externes`)
 )
 
 func newCrowd(seed uint64, names int) *crowd {
-	c := &crowd{r: rand.New(rand.NewPCG(seed, seed)), givens: givens}
+	c := &crowd{r: rand.New(rand.NewPCG(seed, seed)), givens: givens, taken: map[string]int{}}
 	c.families = append(c.families, families...)
 	for len(c.families) < names {
 		var b strings.Builder
@@ -124,12 +125,12 @@ func (c *crowd) next() listing.Listing {
 	}
 	l.Structure = strings.ReplaceAll(l.Structure, "_", " ")
 	if c.r.IntN(12) == 0 {
-		l.Kind, l.Service = health.ORG, c.pick(services)
+		l.Kind, l.Service = health.ORG, c.pick(teams)
 		if c.r.IntN(2) == 0 {
-			l.Description = "Pour les " + strings.ToLower(c.pick(services))
+			l.Description = "Pour les " + strings.ToLower(c.pick(teams))
 		}
 		local := strings.ReplaceAll(listing.Fold(l.Service), " ", "-")
-		l.Address = fmt.Sprintf("%s.%d@ch-%s.mssante.example", local, c.n, townWord)
+		l.Address = c.address(local, "ch-"+townWord)
 		l.Key = listing.KeyOf(l.Address, "", l.Place, l.Service)
 		return l
 	}
@@ -147,7 +148,17 @@ func (c *crowd) next() listing.Listing {
 		domain = "ch-" + townWord
 	}
 	dash := func(s string) string { return strings.ReplaceAll(listing.Fold(s), " ", "-") }
-	l.Address = fmt.Sprintf("%s.%s.%d@%s.mssante.example", dash(l.GivenName), dash(l.FamilyName), c.n, domain)
+	l.Address = c.address(dash(l.GivenName)+"."+dash(l.FamilyName), domain)
 	l.Key = listing.KeyOf(l.Address, l.PP, l.Place, "")
 	return l
+}
+
+// address gives each address once: a number tells homonyms apart, as operators do.
+func (c *crowd) address(local, domain string) string {
+	whole := local + "@" + domain
+	c.taken[whole]++
+	if n := c.taken[whole]; n > 1 {
+		local = fmt.Sprintf("%s%d", local, n)
+	}
+	return local + "@" + domain + ".mssante.example"
 }

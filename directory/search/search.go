@@ -112,8 +112,9 @@ type Domains interface {
 // Searcher answers. Its DB plans each statement for its values, reads only, and stops
 // statements that last (pg.Config.Search).
 type Searcher struct {
-	db      *pg.DB
-	domains Domains
+	db       *pg.DB
+	domains  Domains
+	editions editions
 }
 
 // New makes the searcher.
@@ -130,17 +131,6 @@ type Establishment struct {
 type Team struct {
 	Name     string
 	Listings []listing.Listing // services' own BAL first, then people by name
-}
-
-// Search answers a question. Errors: fault.Invalid for a condition that cannot be asked
-// or a page that is not ours, fault.Timeout when it takes too long.
-func (s *Searcher) Search(ctx context.Context, q Query) (Page, error) {
-	panic("directory/search: soon")
-}
-
-// ByKey returns one listing. Errors: fault.NotFound.
-func (s *Searcher) ByKey(ctx context.Context, k listing.Key) (listing.Listing, error) {
-	panic("directory/search: soon")
 }
 
 // Suggest returns at most three present addresses in place of one that is unknown,
