@@ -79,7 +79,7 @@ type hit struct {
 	Mailto    string // "" for a patient
 	Preferred bool   // its holder has another box, and this one comes first
 	WriteTo   bool   // a patient may write first
-	Heading   int    // level of its title
+	Inside    bool   // on the page of its structure, which need not be said again
 }
 
 // Where is the structure that a listing belongs to, by its usual name.
@@ -93,8 +93,12 @@ func (h hit) ServiceLine() string {
 	return h.Service
 }
 
-// WhereLine is the structure and the city, unless the listing goes by them.
+// WhereLine is the structure and the city, unless the listing goes by them or its page
+// says them.
 func (h hit) WhereLine() string {
+	if h.Inside {
+		return ""
+	}
 	parts := make([]string, 0, 2)
 	if w := h.Where(); w != "" && w != h.Name() {
 		parts = append(parts, w)
@@ -137,7 +141,7 @@ func hits(ses Session, ls []listing.Listing, list string) []hit {
 	out := make([]hit, len(ls))
 	preferred := preferredOf(ls)
 	for i, l := range ls {
-		h := hit{Listing: l, Link: "/annuaire/b/" + l.Key.String(), Preferred: preferred[i], Heading: 3}
+		h := hit{Listing: l, Link: "/annuaire/b/" + l.Key.String(), Preferred: preferred[i]}
 		if list != "" {
 			h.Link += "?liste=" + list
 		}

@@ -1,7 +1,6 @@
 package webd
 
 import (
-	"cmp"
 	"context"
 	"net/http"
 	"strings"
@@ -56,7 +55,7 @@ func (s *Server) box(w http.ResponseWriter, r *http.Request) error {
 	}
 	all := hits(v.session, ls, "")
 	d.hit, d.Others = all[0], all[1:]
-	return s.render(w, r, http.StatusOK, "boite", page{Title: s.words(r).T("box.title"), Nav: "directory", Data: d})
+	return s.render(w, r, http.StatusOK, "boite", page{Title: s.words(r).T("box.title"), Nav: "directory", Data: &d})
 }
 
 // backToList is the address of the results that a page was opened from, "" for none.
@@ -110,28 +109,46 @@ func (s *Server) structure(w http.ResponseWriter, r *http.Request) error {
 	if !wellFormed(id) {
 		return fault.New(fault.NotFound, "webd.structure", "id")
 	}
-	o, err := s.Listings.Organization(ctx, id)
-	if err != nil && !fault.Is(err, fault.NotFound) {
+	e, err := s.Listings.Structure(ctx, id)
+	if err != nil {
 		return err
 	}
-	places := placesOf(id, o)
-	if len(places) == 0 {
-		return fault.New(fault.NotFound, "webd.structure", "id")
-	}
-	d := structurePage{Organization: o, Patient: !ses.Professional}
-	if d.Services, d.Rest, err = s.boxesOf(ctx, ses, places, onlyServices, structureBoxes); err != nil {
-		return err
-	}
-	if d.People, d.RestOfAll, err = s.boxesOf(ctx, ses, places, onlyPersons, structurePeople); err != nil {
-		return err
-	}
-	if o.ID == "" {
-		d.known()
-	}
-	if d.Title() == "" {
-		return fault.New(fault.NotFound, "webd.structure", "nobody")
+	d := structurePage{Organization: e.Organization, Patient: !ses.Professional}
+	if e.More {
+		places := placesOf(id, e.Organization)
+		if d.Services, d.Rest, err = s.boxesOf(ctx, ses, places, onlyServices, structureBoxes); err != nil {
+			return err
+		}
+		if d.People, d.RestOfAll, err = s.boxesOf(ctx, ses, places, onlyPersons, structurePeople); err != nil {
+			return err
+		}
+	} else {
+		d.divide(ses, e.Teams)
 	}
 	return s.render(w, r, http.StatusOK, "structure", page{Title: s.words(r).T("structure.title"), Nav: "directory", Data: d})
+}
+
+// divide puts the boxes of services, by name of the service, before those of people.
+func (d *structurePage) divide(ses Session, teams []search.Team) {
+	var services, people []listing.Listing
+	for _, t := range teams {
+		for _, l := range t.Listings {
+			if l.Person() {
+				people = append(people, l)
+			} else {
+				services = append(services, l)
+			}
+		}
+	}
+	d.Services, d.People = inside(hits(ses, services, "")), inside(hits(ses, people, ""))
+}
+
+// inside marks what is shown on the page of its structure.
+func inside(hs []hit) []hit {
+	for i := range hs {
+		hs[i].Inside = true
+	}
+	return hs
 }
 
 // wellFormed reports whether an id may be one of a structure.
@@ -180,19 +197,5 @@ func (s *Server) boxesOf(ctx context.Context, ses Session, places []string, kind
 			return nil, "", err
 		}
 	}
-	return hits(ses, p.Listings, ""), rest, nil
-}
-
-// known fills what its boxes tell of a structure that the directory has no row for.
-func (d *structurePage) known() {
-	for _, h := range append(append([]hit{}, d.Services...), d.People...) {
-		d.Name = cmp.Or(d.Name, h.Listing.Structure)
-		d.TradeName = cmp.Or(d.TradeName, h.TradeName)
-		if d.City == "" {
-			d.Complement, d.Street, d.PostalCode, d.City = h.Complement, h.Street, h.PostalCode, h.City
-		}
-		if h.SeenAt.After(d.SeenAt) {
-			d.SeenAt = h.SeenAt
-		}
-	}
+	return inside(hits(ses, p.Listings, "")), rest, nil
 }

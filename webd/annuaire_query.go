@@ -24,7 +24,7 @@ const ticketTime = 12 * time.Hour
 const (
 	maxTyped      = 100 // characters of a field
 	maxTypedWords = 10
-	minLetters    = 2 // letters and digits in all
+	minLetters    = 2 // letters and digits of a field
 )
 
 // ask is a question to the directory, as it travels in a ticket.
@@ -78,15 +78,16 @@ func (a ask) faults() map[string]string {
 	if len(f) > 0 {
 		return f
 	}
-	who, where := letters(a.Who), letters(a.Where)
 	switch {
-	case who+where == 0 && a.Profession != "":
+	case a.Who+a.Where == "" && a.Profession != "":
 		f["ou"] = "directory.alone"
-	case who+where == 0 && a.Who+a.Where == "":
+	case a.Who+a.Where == "":
 		f["qui"] = "directory.empty"
-	case who < minLetters && (who > 0 || where == 0):
+	}
+	if a.Who != "" && letters(a.Who) < minLetters {
 		f["qui"] = "directory.short"
-	case where < minLetters && (where > 0 || who == 0):
+	}
+	if a.Where != "" && letters(a.Where) < minLetters {
 		f["ou"] = "directory.short"
 	}
 	return f

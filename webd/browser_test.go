@@ -151,9 +151,14 @@ func eval[T any](tb *tab, js string, opts ...chromedp.EvaluateOption) T {
 // signIn types its way in.
 func (tb *tab) signIn() {
 	tb.Helper()
+	tb.signInAs(testLogin, testPassword)
+}
+
+func (tb *tab) signInAs(login, password string) {
+	tb.Helper()
 	tb.goTo("/connexion")
-	tb.fill("#identifiant", testLogin)
-	tb.fill("#motdepasse", testPassword)
+	tb.fill("#identifiant", login)
+	tb.fill("#motdepasse", password)
 	tb.submit("form[action='/connexion'] .button")
 	tb.fill("#code", testCode)
 	tb.submit("form[action='/connexion/code'] .button")

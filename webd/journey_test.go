@@ -283,10 +283,9 @@ func (tb *tab) state(name, words, title string) {
 func TestLargeAndSpacedText(t *testing.T) {
 	h := newHouse()
 	tb := newTab(t, door(t, h).URL, 640)
-	tb.signIn()
-	for _, p := range places() {
-		if p.open || p.name == "corps" {
-			continue
+	tb.eachPlace(func(p place) {
+		if p.name == "corps" {
+			return
 		}
 		tb.goTo(p.path(h))
 		tb.run(chromedp.Evaluate[chromedp.Void](`document.documentElement.style.fontSize = "225%";
@@ -298,7 +297,7 @@ func TestLargeAndSpacedText(t *testing.T) {
 		if w := eval[int](tb, "document.documentElement.scrollWidth"); w > 640 {
 			t.Errorf("%s: %d pixels wide", p.name, w)
 		}
-	}
+	})
 	tb.mu.Lock()
 	tb.problems = nil // the styles of the test itself
 	tb.mu.Unlock()
@@ -313,10 +312,9 @@ func TestWeights(t *testing.T) {
 	if first > 40_000 || requests > 6 {
 		t.Errorf("public page: %.0f octets in %d requests", first, requests)
 	}
-	tb.signIn()
-	for _, p := range places() {
-		if p.open || p.name == "corps" {
-			continue
+	tb.eachPlace(func(p place) {
+		if p.name == "corps" {
+			return
 		}
 		tb.weigh()
 		tb.goTo(p.path(h))
@@ -325,7 +323,7 @@ func TestWeights(t *testing.T) {
 		if octets > 30_000 || n > 6 {
 			t.Errorf("%s: %.0f octets in %d requests", p.name, octets, n)
 		}
-	}
+	})
 }
 
 // weigh gives what crossed the wire since the last time.

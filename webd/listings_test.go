@@ -31,6 +31,7 @@ type fakeListings struct {
 	orgs   map[string]listing.Organization
 	opened int            // times that the gate was asked
 	asked  []search.Query // what was searched for
+	large  bool           // structures have more boxes than their page shows
 	stale  bool           // pages after the first are of an edition that is gone
 
 	fail, failOpen error
@@ -144,11 +145,19 @@ func (f *fakeListings) ByKey(_ context.Context, k listing.Key) (listing.Listing,
 	return listing.Listing{}, fault.New(fault.NotFound, "fake.ByKey", "listing")
 }
 
-func (f *fakeListings) Organization(_ context.Context, id string) (listing.Organization, error) {
-	if o, ok := f.orgs[id]; ok {
-		return o, nil
+func (f *fakeListings) Structure(_ context.Context, id string) (search.Establishment, error) {
+	e := search.Establishment{Organization: f.orgs[id], More: f.large}
+	_, number, _ := strings.Cut(id, "-")
+	for _, l := range f.those(search.Equal{Field: search.Place, Value: number}) {
+		if e.Organization.Name == "" {
+			e.Organization = listing.Organization{ID: id, FINESS: number, Name: l.Structure, Street: l.Street, PostalCode: l.PostalCode, City: l.City, SeenAt: l.SeenAt}
+		}
+		e.Teams = append(e.Teams, search.Team{Name: l.Service, Listings: []listing.Listing{l}})
 	}
-	return listing.Organization{}, fault.New(fault.NotFound, "fake.Organization", "structure")
+	if e.Organization.Name == "" {
+		return e, fault.New(fault.NotFound, "fake.Structure", "structure")
+	}
+	return e, nil
 }
 
 // AllowIn counts the pages of the directory.

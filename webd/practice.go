@@ -54,7 +54,11 @@ func (s *Server) published(r *http.Request, v *visit) ([]hit, error) {
 	if err != nil {
 		return nil, err
 	}
-	return hits(v.session, p.Listings, ""), nil
+	hs := hits(v.session, p.Listings, "")
+	for i := range hs {
+		hs[i].Mailto = "" // nobody writes to himself
+	}
+	return hs, nil
 }
 
 // termsPage is the conditions of use, to be accepted or to be read again.

@@ -40,36 +40,21 @@ type House struct {
 	Pipeline  *pipeline.Pipeline
 	Record    *pipeline.Record
 	// Search asks the published directory; nil: there are no pages for it. With it come
-	// TicketSecret (16 or 32 octets, of webd's tickets alone), Limit and, where the
-	// directory tells of structures, Structures.
+	// TicketSecret (16 or 32 octets, of webd's tickets alone) and Limit.
 	Search       Searcher
-	Structures   Structures
 	TicketSecret []byte
 	Limit        Limiter
-	// Terms records and traces that a professional accepted the conditions of use; nil:
-	// nobody can.
-	Terms    Terms
-	SpoolDir string // of sealed temporary files; "" is the system's
-	Hostname string // in receipts
-	Log      *slog.Logger
-	Now      func() time.Time
+	SpoolDir     string // of sealed temporary files; "" is the system's
+	Hostname     string // in receipts
+	Log          *slog.Logger
+	Now          func() time.Time
 }
 
 // Searcher asks the published directory (search.Searcher).
 type Searcher interface {
 	Search(ctx context.Context, q search.Query) (search.Page, error)
 	ByKey(ctx context.Context, k listing.Key) (listing.Listing, error)
-}
-
-// Structures finds what is published of a structure, by its id.
-type Structures interface {
-	// Organization returns fault.NotFound when there is none.
-	Organization(ctx context.Context, id string) (listing.Organization, error)
-}
-
-// Terms records and traces an agreement to the conditions of use.
-type Terms interface {
-	AcceptTerms(ctx context.Context, who identity.SignIn, version string) error
+	StructureByID(ctx context.Context, organization string) (search.Establishment, error)
 }
 
 // Deps plugs the house into the door.
@@ -480,11 +465,8 @@ func (a houseListings) ByKey(ctx context.Context, k listing.Key) (listing.Listin
 	return a.h.Search.ByKey(ctx, k)
 }
 
-func (a houseListings) Organization(ctx context.Context, id string) (listing.Organization, error) {
-	if a.h.Structures == nil {
-		return listing.Organization{}, fault.New(fault.NotFound, "webd.Organization", "none-kept")
-	}
-	return a.h.Structures.Organization(ctx, id)
+func (a houseListings) Structure(ctx context.Context, id string) (search.Establishment, error) {
+	return a.h.Search.StructureByID(ctx, id)
 }
 
 type housePractice struct{ h *House }
@@ -510,8 +492,5 @@ func (a housePractice) Box(ctx context.Context, s Session) (Box, error) {
 }
 
 func (a housePractice) AcceptTerms(ctx context.Context, s Session, version string) error {
-	if a.h.Terms == nil {
-		return fault.New(fault.Unavailable, "webd.AcceptTerms", "no-register")
-	}
-	return a.h.Terms.AcceptTerms(ctx, s.signIn(), version)
+	return a.h.Directory.AcceptTerms(ctx, s.BAL, version, a.h.Now(), s.Account)
 }

@@ -237,9 +237,9 @@ type Listings interface {
 	// Search, ByKey: as search.Searcher.
 	Search(ctx context.Context, q search.Query) (search.Page, error)
 	ByKey(ctx context.Context, k listing.Key) (listing.Listing, error)
-	// Organization is a structure by its id (listing.OrganizationID).
-	// Errors: fault.NotFound; its boxes may be listed all the same.
-	Organization(ctx context.Context, id string) (listing.Organization, error)
+	// Structure is a structure with its boxes, by its id (listing.OrganizationID).
+	// Errors: fault.NotFound.
+	Structure(ctx context.Context, id string) (search.Establishment, error)
 }
 
 // Limiter counts what one account asks (internal/limit).

@@ -6,16 +6,26 @@ import (
 	"testing"
 )
 
+const testSecret = "0123456789abcdef"
+
+func deps(h *house) Deps {
+	return Deps{
+		Config: Config{Operator: "Opérateur A (fictif)", Contact: "dpo@mss-a.example", AddressBook: AddressBook{LDAPHost: "annuaire.mss-a.example", LDAPPort: 389, LDAPS: 636,
+			LDAPBase: "ou=annuaire,o=mssante,c=fr", CardDAV: "https://carnet.mss-a.example/"}},
+		SignIn: h, Letterbox: h, Record: fakeRecord{h}, Exchanges: h, Cards: h, Submit: h, Practice: h, Listings: h.listings, Limit: h, TicketSecret: []byte(testSecret),
+		Spool: func() (Spool, error) { return &memorySpool{}, nil }, Log: slog.New(slog.DiscardHandler), Now: h.Now,
+	}
+}
+
 // door is a server around a house, over TLS as browsers see it.
 func door(t testing.TB, h *house) *httptest.Server {
 	t.Helper()
-	s, err := New(Deps{
-		Config: Config{Operator: "Opérateur A (fictif)", Contact: "dpo@mss-a.example", AddressBook: AddressBook{LDAPHost: "annuaire.mss-a.example", LDAPPort: 389, LDAPS: 636,
-			LDAPBase: "ou=annuaire,o=mssante,c=fr", CardDAV: "https://carnet.mss-a.example/"}},
-		SignIn: h, Letterbox: h, Record: fakeRecord{h}, Exchanges: h, Cards: h, Submit: h, Practice: h, Listings: h.listings, Limit: h,
-		TicketSecret: []byte("0123456789abcdef"),
-		Spool:        func() (Spool, error) { return &memorySpool{}, nil }, Log: slog.New(slog.DiscardHandler), Now: h.Now,
-	})
+	return serve(t, deps(h))
+}
+
+func serve(t testing.TB, d Deps) *httptest.Server {
+	t.Helper()
+	s, err := New(d)
 	if err != nil {
 		t.Fatal(err)
 	}
