@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -27,7 +28,7 @@ type accountCmd struct {
 	} `cmd:"" name:"app-password" help:"Passwords of mail programs."`
 	Certificate certificateCmd `cmd:"" help:"Tie a client certificate to a BAL."`
 	TOTP        totpCmd        `cmd:"" name:"totp" help:"Give a person a new second factor."`
-	State       stateCmd       `cmd:"" help:"Move a BAL along its life: active, suspended, closed."`
+	State       stateCmd       `cmd:"" help:"Move a BAL along its life, as pli bal suspend, resume and close do."`
 }
 
 // secretFile reads a secret that the operator chose.
@@ -79,7 +80,7 @@ func create(ctx context.Context, c *cli, n app.NewBox, given bool) error {
 	defer r.Close()
 	m, err := r.CreateBox(ctx, n)
 	if err != nil {
-		return err
+		return told(err)
 	}
 	fmt.Println("bal", m.BAL)
 	if m.AppPassword != "" && !given {
@@ -99,6 +100,31 @@ type createProfessionalCmd struct {
 	RPPS       string `help:"National number." name:"rpps"`
 	Profession string `help:"Profession (TRE_G15)." default:"10"`
 	KnowHow    string `help:"Savoir-faire (TRE_R38)." name:"know-how"`
+	webLogin
+}
+
+// webLogin opens the web to whoever the BAL is made for.
+type webLogin struct {
+	Login      string `help:"What the person types to sign in on the web."`
+	Password   string `help:"File that holds the first password; needed with --login." type:"existingfile" placeholder:"FILE"`
+	TOTPSecret string `help:"File that holds the TOTP secret, base32; one is made and printed when absent." name:"totp-secret" type:"existingfile" placeholder:"FILE"`
+}
+
+func (w webLogin) into(n *app.NewBox) (err error) {
+	if (w.Login == "") != (w.Password == "") {
+		return errors.New("--login and --password go together")
+	}
+	if w.Login == "" {
+		return nil
+	}
+	n.Login = w.Login
+	if n.Password, err = secretFile(w.Password); err != nil {
+		return err
+	}
+	if w.TOTPSecret != "" {
+		n.TOTPSecret, err = secretFile(w.TOTPSecret)
+	}
+	return err
 }
 
 func (p createProfessionalCmd) Run(ctx context.Context, c *cli) error {
@@ -111,6 +137,9 @@ func (p createProfessionalCmd) Run(ctx context.Context, c *cli) error {
 		if n.Person.RPPS, err = health.ParseRPPS(p.RPPS); err != nil {
 			return err
 		}
+	}
+	if err := p.webLogin.into(&n); err != nil {
+		return err
 	}
 	return create(ctx, c, n, p.AppPassword != "")
 }
@@ -300,7 +329,7 @@ type stateCmd struct {
 
 func (a stateCmd) Run(ctx context.Context, c *cli) error {
 	return withBox(ctx, c, a.Address, func(r *app.Rooms, address mail.Address) error {
-		return r.SetState(ctx, address, health.BALState(a.State))
+		return told(r.SetState(ctx, address, health.BALState(a.State)))
 	})
 }
 

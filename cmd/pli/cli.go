@@ -19,7 +19,8 @@ type cli struct {
 	Serve     serveCmd     `cmd:"" help:"Serve mail: all roles, or some."`
 	Migrate   migrateCmd   `cmd:"" help:"Bring the database to the shape this binary knows."`
 	Demo      demoCmd      `cmd:"" help:"Run two whole operators on this machine, with invented people."`
-	Account   accountCmd   `cmd:"" help:"Make and change BAL and what opens them."`
+	BAL       balCmd       `cmd:"" name:"bal" help:"The register: BAL of professionals and services, their life, what the directory shows of them."`
+	Account   accountCmd   `cmd:"" help:"Make BAL with what opens them: app passwords, certificates, second factors."`
 	Directory directoryCmd `cmd:"" help:"About the directory: imports, reports, searches."`
 	Check     checkCmd     `cmd:"" help:"List every problem at once: settings, files, certificates, schema, keys, blobs."`
 	Doctor    doctorCmd    `cmd:"" help:"Tell how this house is doing, in words."`
