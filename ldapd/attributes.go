@@ -35,7 +35,7 @@ const (
 	ia5     = "EQUALITY caseIgnoreIA5Match SUBSTR caseIgnoreIA5SubstringsMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.26"
 	phone   = "EQUALITY telephoneNumberMatch SUBSTR telephoneNumberSubstringsMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.50"
 	adWords = "EQUALITY caseIgnoreMatch SUBSTR caseIgnoreSubstringsMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.15 SINGLE-VALUE"
-	house   = "NO-USER-MODIFICATION USAGE directoryOperation"
+	byHouse = "NO-USER-MODIFICATION USAGE directoryOperation"
 )
 
 func one(f func(s *subject) string) func(*subject, []string) []string {
@@ -121,9 +121,9 @@ var attributes = []attribute{
 	{oid: "1.2.840.113556.1.2.141", names: []string{"department"}, def: adWords, asked: true, fields: []search.Field{search.Service},
 		values: one(func(s *subject) string { return s.Service })},
 
-	{oid: "1.3.6.1.1.20", names: []string{"entryDN"}, def: "EQUALITY distinguishedNameMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.12 SINGLE-VALUE " + house,
+	{oid: "1.3.6.1.1.20", names: []string{"entryDN"}, def: "EQUALITY distinguishedNameMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.12 SINGLE-VALUE " + byHouse,
 		operational: true, always: true},
-	{oid: "2.5.18.2", names: []string{"modifyTimestamp"}, def: "EQUALITY generalizedTimeMatch ORDERING generalizedTimeOrderingMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.24 SINGLE-VALUE " + house,
+	{oid: "2.5.18.2", names: []string{"modifyTimestamp"}, def: "EQUALITY generalizedTimeMatch ORDERING generalizedTimeOrderingMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.24 SINGLE-VALUE " + byHouse,
 		operational: true, always: true,
 		values: one(func(s *subject) string {
 			if s.ChangedAt.IsZero() {
@@ -131,9 +131,9 @@ var attributes = []attribute{
 			}
 			return s.ChangedAt.UTC().Format("20060102150405Z")
 		})},
-	{oid: "2.5.18.10", names: []string{"subschemaSubentry"}, def: "EQUALITY distinguishedNameMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.12 SINGLE-VALUE " + house,
+	{oid: "2.5.18.10", names: []string{"subschemaSubentry"}, def: "EQUALITY distinguishedNameMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.12 SINGLE-VALUE " + byHouse,
 		operational: true, always: true, values: one(func(*subject) string { return schemaDN })},
-	{oid: "2.5.21.9", names: []string{"structuralObjectClass"}, def: "EQUALITY objectIdentifierMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.38 SINGLE-VALUE " + house,
+	{oid: "2.5.21.9", names: []string{"structuralObjectClass"}, def: "EQUALITY objectIdentifierMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.38 SINGLE-VALUE " + byHouse,
 		operational: true, always: true, values: one(func(*subject) string { return "inetOrgPerson" })},
 
 	// Known, and of no entry here.
@@ -157,7 +157,7 @@ var attributes = []attribute{
 	{oid: "0.9.2342.19200300.100.1.21", names: []string{"secretary"}, def: "EQUALITY distinguishedNameMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.12"},
 	{oid: "2.16.840.1.113730.3.1.40", names: []string{"userSMIMECertificate"}, def: "SYNTAX 1.3.6.1.4.1.1466.115.121.1.5"},
 	{oid: "2.5.4.36", names: []string{"userCertificate"}, def: "EQUALITY certificateExactMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.8"},
-	{oid: "2.5.18.9", names: []string{"hasSubordinates"}, def: "EQUALITY booleanMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.7 SINGLE-VALUE " + house,
+	{oid: "2.5.18.9", names: []string{"hasSubordinates"}, def: "EQUALITY booleanMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.7 SINGLE-VALUE " + byHouse,
 		operational: true},
 }
 

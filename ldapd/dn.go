@@ -115,7 +115,7 @@ func cutAVA(s string) (a ava, next byte, rest string, err error) {
 }
 
 func checkValue(s string) error {
-	if s == "" || !utf8.ValidString(s) || strings.IndexByte(s, 0) >= 0 {
+	if strings.TrimSpace(s) == "" || !utf8.ValidString(s) || strings.IndexByte(s, 0) >= 0 {
 		return errName
 	}
 	return nil

@@ -108,7 +108,7 @@ func (f *filter) readAssertion(p *ber.Packet) error {
 		return errFilter
 	}
 	f.attr, f.value = describe(attr), value
-	f.undefined = !possible(value)
+	f.undefined = !possible(value) || strings.TrimSpace(value) == ""
 	return nil
 }
 
@@ -167,7 +167,7 @@ func (f *filter) readExtensible(p *ber.Packet) error {
 	}
 	f.op = filterEqual
 	known := rule == "" || rule == "caseignorematch" || rule == "2.5.13.2"
-	f.undefined = !known || f.attr == "" || !possible(f.value)
+	f.undefined = !known || f.attr == "" || !possible(f.value) || strings.TrimSpace(f.value) == ""
 	return nil
 }
 
@@ -326,16 +326,19 @@ func (f *filter) on(field search.Field) (search.Cond, bool) {
 		if f.op == filterSubstrings {
 			return nil, false
 		}
-		return search.Equal{Field: field, Value: f.value}, true
+		return search.Equal{Field: field, Value: strings.TrimSpace(f.value)}, true
 	}
-	switch f.op {
-	case filterEqual:
-		return equal(field, f.value), true
-	case filterApprox:
-		if field == search.Address || field == search.PostalCode {
-			return search.Prefix{Field: field, Value: trimValue(field, f.value)}, true
+	if f.op != filterSubstrings {
+		v := trimValue(field, f.value)
+		switch {
+		case v == "":
+			return nil, false
+		case f.op == filterEqual:
+			return search.Equal{Field: field, Value: v}, true
+		case field == search.Address || field == search.PostalCode:
+			return search.Prefix{Field: field, Value: v}, true
 		}
-		return search.Words{Field: field, Value: trimValue(field, f.value)}, true
+		return search.Words{Field: field, Value: v}, true
 	}
 	var conds []search.Cond
 	if v := trimValue(field, f.initial); v != "" {
@@ -352,10 +355,6 @@ func (f *filter) on(field search.Field) (search.Cond, bool) {
 		conds = append(conds, search.Contains{Field: field, Value: v})
 	}
 	return and(conds), true
-}
-
-func equal(field search.Field, v string) search.Cond {
-	return search.Equal{Field: field, Value: trimValue(field, v)}
 }
 
 // trimValue takes off what programs put around a value: the kind in front of an address

@@ -124,10 +124,10 @@ var ldapSyntaxes = []string{
 var schema = &object{dn: schemaDN, attrs: []objectAttr{
 	{name: "objectClass", values: []string{"extensibleObject", "subschema", "subentry", "top"}},
 	{name: "cn", values: []string{"Subschema"}},
-	{name: "objectClasses", values: objectClasses},
-	{name: "attributeTypes", values: attributeTypes()},
-	{name: "matchingRules", values: matchingRules},
-	{name: "ldapSyntaxes", values: ldapSyntaxes},
+	{name: "objectClasses", operational: true, values: objectClasses},
+	{name: "attributeTypes", operational: true, values: attributeTypes()},
+	{name: "matchingRules", operational: true, values: matchingRules},
+	{name: "ldapSyntaxes", operational: true, values: ldapSyntaxes},
 }}
 
 func attributeTypes() []string {

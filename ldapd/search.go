@@ -98,7 +98,7 @@ func (a *asker) search(ctx context.Context, m message, controls []control) {
 		}
 	}()
 	r, err := a.read(m, controls)
-	if err == nil {
+	if err == nil && r.code == success {
 		r, err = a.find(ctx)
 	}
 	name := r.name()
