@@ -621,7 +621,7 @@ func TestLdapsearch(t *testing.T) {
 	env := []string{"LDAPTLS_CACERT=" + caFile(t), "LC_ALL=C"}
 	_, port, _ := net.SplitHostPort(h.clear)
 	_, tlsPort, _ := net.SplitHostPort(h.secure)
-	plain, secure := "ldap://localhost:"+port, "ldaps://localhost:"+tlsPort
+	plain, secure := "ldap://127.0.0.1:"+port, "ldaps://127.0.0.1:"+tlsPort
 	run := func(program string, args ...string) (string, int) {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(t.Context(), patience)

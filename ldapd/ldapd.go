@@ -99,7 +99,7 @@ const doorName = "ldap"
 const (
 	handshakeTimeout = 20 * time.Second
 	stopTimeout      = 20 * time.Second
-	defaultBase      = "ou=annuaire,o=mssante,c=fr"
+	DefaultBase      = "ou=annuaire,o=mssante,c=fr"
 	maxEntries       = 1000
 )
 
@@ -121,7 +121,7 @@ type Server struct {
 // New makes the door. Errors: fault.Invalid for a base that is no name.
 func New(d Deps, c Config) (*Server, error) {
 	if c.Base == "" {
-		c.Base = defaultBase
+		c.Base = DefaultBase
 	}
 	suffix, err := parseName(c.Base)
 	if err != nil || len(suffix) == 0 {
