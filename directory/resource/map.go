@@ -91,7 +91,7 @@ func (s *surroundings) practitioner(row *practitionerRow) (Resource, error) {
 		Qualification: s.qualifications(row),
 	}
 	p.Meta = s.meta(changed, row.own, fhir.ProfileCorePractitioner, fhir.ProfilePractitioner)
-	return written(Practitioner, row.ID, changed, p)
+	return written(Practitioner, row.ID, changed, models.OtherPractitioner(p))
 }
 
 // list is one text as FHIR lists it: no empty values.
@@ -110,12 +110,14 @@ func (s *surroundings) meta(changed time.Time, own bool, profiles ...string) *mo
 	return &models.Meta{LastUpdated: fhir.Ptr(fhir.Instant(changed)), Source: fhir.Ptr(source), Profile: profiles}
 }
 
+// written writes a resource. It is one of the library's types without their own way to
+// JSON, which would put the type last.
 func written(kind, id string, changed time.Time, resource any) (Resource, error) {
 	b, err := json.Marshal(resource)
 	if err != nil {
 		return Resource{}, fault.New(fault.Internal, "resource.written", "marshal") // the cause may quote a value
 	}
-	b, version := fhir.Versioned(b)
+	b, version := fhir.Versioned(append([]byte(`{"resourceType":"`+kind+`",`), b[1:]...))
 	return Resource{Type: kind, ID: id, Version: version, UpdatedAt: changed, JSON: b}, nil
 }
 
@@ -212,7 +214,7 @@ func (s *surroundings) role(row *roleRow) (Resource, error) {
 		r.Specialty = append(r.Specialty, knowHowConcept(row))
 	}
 	r.Meta = s.meta(changed, row.own, fhir.ProfileCorePractitionerRole, fhir.ProfilePractitionerRole)
-	return written(PractitionerRole, row.ID, changed, r)
+	return written(PractitionerRole, row.ID, changed, models.OtherPractitionerRole(r))
 }
 
 func (s *surroundings) organization(row *organizationRow) (Resource, error) {
@@ -241,7 +243,7 @@ func (s *surroundings) organization(row *organizationRow) (Resource, error) {
 		}
 	}
 	o.Meta = s.meta(changed, row.own, fhir.ProfileCoreOrganization, fhir.ProfileOrganization)
-	return written(Organization, row.ID, changed, o)
+	return written(Organization, row.ID, changed, models.OtherOrganization(o))
 }
 
 func placeIdentifiers(o *organizationRow) []models.Identifier {
