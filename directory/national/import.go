@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -88,6 +89,7 @@ func (im *Importer) steps(ctx context.Context, r *Report, path string, o Options
 			return err
 		}
 	}
+	debug.FreeOSMemory() // what staging remembered, before the server sorts
 	im.step("staged")
 	if err := im.build(ctx, into); err != nil {
 		return err

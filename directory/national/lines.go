@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"strings"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -287,6 +286,3 @@ func fill[T, R any](in *extraction.Reader[T], p *parcel[T, R]) (last bool, err e
 	}
 	return false, nil
 }
-
-// micros is an instant as the ledgers keep it.
-func micros(t time.Time) int64 { return t.UnixMicro() }

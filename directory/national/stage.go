@@ -23,17 +23,22 @@ const (
 	maxRefused   = 0.01 // of the lines; more, and it is not the file we know
 )
 
-// past is what the part that is read says of a row.
+// past is what the part that is read says of a row. Instants are few, one for each
+// import there was: they are kept once (stager.instants).
 type past struct {
-	sum, changed int64 // fingerprint; microseconds
-	activity     bool
+	sum      int64 // fingerprint
+	changed  instant
+	activity bool
 }
 
 // pastListing is the same of a listing.
 type pastListing struct {
-	sum, changed, since int64
-	seen                bool // in this file
+	sum            int64
+	changed, since instant // none, and sum of 0: this file has it, and it was written
 }
+
+// instant is the place of one in stager.instants; 0 is none.
+type instant uint32
 
 // stager writes the idle part. It belongs to one goroutine.
 //
@@ -48,6 +53,8 @@ type stager struct {
 	practitioners, organizations, roles, listings, words *load
 
 	seen, now []byte // instants, as written
+	instants  [][]byte
+	places    map[int64]instant // of instants, by microseconds
 
 	pastPractitioners, pastOrganizations, pastRoles map[uint64]past
 	pastListings                                    map[listing.Key]pastListing
@@ -62,7 +69,6 @@ type stager struct {
 	vocabulary map[string]struct{}
 	refusals   []Refusal
 	buffer     []byte
-	tail       []byte
 }
 
 func (im *Importer) newStager(r *Report, from, into string) *stager {
@@ -70,6 +76,7 @@ func (im *Importer) newStager(r *Report, from, into string) *stager {
 		im: im, r: r, from: from, into: into, seed: maphash.MakeSeed(),
 		writtenPractitioners: map[uint64]struct{}{}, writtenOrganizations: map[uint64]struct{}{}, writtenRoles: map[uint64]struct{}{},
 		exercises: map[uint64]struct{}{}, exercising: map[uint64]struct{}{}, siret: map[uint64]string{}, vocabulary: map[string]struct{}{},
+		instants: [][]byte{nil}, places: map[int64]instant{},
 	}
 	seen := r.ExtractedAt
 	if seen.IsZero() {
@@ -195,7 +202,7 @@ func (s *stager) refuse(line int64, cause string) {
 // bal writes a listing and what it alone says.
 func (s *stager) bal(b *balLine) error {
 	was, known := s.pastListings[b.listing.Key]
-	if was.seen {
+	if known && was.changed == 0 {
 		s.r.Repeated++
 		return nil
 	}
@@ -206,13 +213,12 @@ func (s *stager) bal(b *balLine) error {
 	case was.sum != b.sum:
 		s.r.Changed++
 		s.found++
-		since = s.instant(was.since)
+		since = s.instants[was.since]
 	default:
 		s.found++
-		s.tail = appendTime(appendTime(s.tail[:0], time.UnixMicro(was.since)), time.UnixMicro(was.changed))
-		since, changed = s.tail[:len(s.tail)/2], s.tail[len(s.tail)/2:]
+		since, changed = s.instants[was.since], s.instants[was.changed]
 	}
-	s.pastListings[b.listing.Key] = pastListing{seen: true}
+	s.pastListings[b.listing.Key] = pastListing{}
 	s.r.Kept++
 	s.speak(b.words)
 	if err := s.listings.row(b.text, b.sum, s.seen, changed, since, false); err != nil {
@@ -221,9 +227,15 @@ func (s *stager) bal(b *balLine) error {
 	return s.beside(&b.listing)
 }
 
-func (s *stager) instant(us int64) []byte {
-	s.tail = appendTime(s.tail[:0], time.UnixMicro(us))
-	return s.tail
+// instant keeps an instant, once.
+func (s *stager) instant(t time.Time) instant {
+	us := t.UnixMicro()
+	if i, ok := s.places[us]; ok {
+		return i
+	}
+	i := instant(len(s.instants))
+	s.instants, s.places[us] = append(s.instants, appendTime(nil, t)), i
+	return i
 }
 
 // speak adds the words of a tsvector's text to the vocabulary.
@@ -349,12 +361,12 @@ func (s *stager) known(organization, siret string) {
 	}
 }
 
-// changed is when a row last changed, as written; it holds until the next call.
+// changed is when a row last changed, as written.
 func (s *stager) changed(was past, sum int64) []byte {
 	if was.changed == 0 || was.sum != sum {
 		return s.now
 	}
-	return s.instant(was.changed)
+	return s.instants[was.changed]
 }
 
 // fresh adds h and reports whether it was absent.
@@ -378,7 +390,7 @@ func (s *stager) rememberListings(ctx context.Context) error {
 	var changed, since time.Time
 	_, err = pgx.ForEachRow(rows, []any{&key, &sum, &changed, &since}, func() error {
 		if len(key) == len(listing.Key{}) {
-			s.pastListings[listing.Key(key)] = pastListing{sum: sum, changed: micros(changed), since: micros(since)}
+			s.pastListings[listing.Key(key)] = pastListing{sum: sum, changed: s.instant(changed), since: s.instant(since)}
 		}
 		return nil
 	})
@@ -402,7 +414,7 @@ func (s *stager) rememberOthers(ctx context.Context, where string) error {
 		var changed time.Time
 		var p past
 		_, err = pgx.ForEachRow(rows, []any{&id, &p.sum, &changed, &p.activity}, func() error {
-			p.changed = micros(changed)
+			p.changed = s.instant(changed)
 			(*t.into)[s.hash(id)] = p
 			return nil
 		})
