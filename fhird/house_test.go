@@ -61,8 +61,12 @@ type safeBuffer struct {
 	b  bytes.Buffer
 }
 
-func (s *safeBuffer) Write(p []byte) (int, error) { s.mu.Lock(); defer s.mu.Unlock(); return s.b.Write(p) }
-func (s *safeBuffer) String() string              { s.mu.Lock(); defer s.mu.Unlock(); return s.b.String() }
+func (s *safeBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+func (s *safeBuffer) String() string { s.mu.Lock(); defer s.mu.Unlock(); return s.b.String() }
 
 func (h *house) now() time.Time { return time.Now().Add(time.Duration(h.later.Load())) }
 
@@ -197,7 +201,10 @@ func (h *house) do(method, path, form string, headers ...string) answer {
 	return answer{resp.StatusCode, resp.Header, b}
 }
 
-func (h *house) get(path string, headers ...string) answer { h.t.Helper(); return h.do("GET", path, "", headers...) }
+func (h *house) get(path string, headers ...string) answer {
+	h.t.Helper()
+	return h.do("GET", path, "", headers...)
+}
 
 // bundle is what tests read of a search's answer.
 type bundle struct {
@@ -322,3 +329,5 @@ func (h *house) publish(n int) {
 		}
 	}
 }
+
+var signedIn = identity.SignIn{Account: 1, BAL: 7}

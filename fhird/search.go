@@ -115,11 +115,14 @@ func (s *Server) query(r *http.Request, kind string) (fhir.Query, error) {
 	return q, nil
 }
 
+// bare takes away what may stand around a preference's value.
+var bare = strings.NewReplacer(" ", "", "\t", "", `"`, "")
+
 // strict reports whether the client wants what is not understood to be refused (RFC 7240).
 func strict(r *http.Request) bool {
 	for _, line := range r.Header.Values("Prefer") {
 		for item := range strings.FieldsFuncSeq(line, func(c rune) bool { return c == ',' || c == ';' }) {
-			if strings.EqualFold(strings.ReplaceAll(strings.TrimSpace(item), `"`, ""), "handling=strict") {
+			if strings.EqualFold(bare.Replace(item), "handling=strict") {
 				return true
 			}
 		}
