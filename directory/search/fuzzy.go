@@ -115,6 +115,10 @@ CROSS JOIN LATERAL (SELECT word FROM %s x WHERE word >= v COLLATE "C" AND word <
 // oneOff looks up every spelling at one letter's distance, since there are few hundred.
 func (v *vocabulary) oneOff(w string) ([]string, error) {
 	all := variants(w)
+	order := make(map[string]int, len(all))
+	for i, o := range all {
+		order[o] = i
+	}
 	rows, err := v.db.Query(v.ctx, strings.Replace(selectBegun, "%s", v.ofParts("word", "word"), 1), all)
 	if err != nil {
 		return nil, err
@@ -126,7 +130,7 @@ func (v *vocabulary) oneOff(w string) ([]string, error) {
 	}
 	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (s seen, err error) {
 		err = row.Scan(&s.word, &s.whole)
-		s.order = slices.Index(all, s.word)
+		s.order = order[s.word]
 		return s, err
 	})
 	if err != nil {
@@ -156,37 +160,38 @@ func (v *vocabulary) known(w string) float64 {
 	return v.frequent(func(c string) bool { return c == w }, 0)
 }
 
-// variants are the spellings one letter off: two letters swapped, one dropped, one
-// changed, one added; the likeliest first.
-func variants(w string) []string {
-	const alphabet = "abcdefghijklmnopqrstuvwxyz"
+// variants are the spellings of a word one letter off.
+func variants(w string) []string { return variantsOf(w, "abcdefghijklmnopqrstuvwxyz") }
+
+// variantsOf are the texts one letter of an alphabet off: two swapped, one dropped, one
+// changed, one added; each once, the likeliest first.
+func variantsOf(w, alphabet string) []string {
 	r := []rune(w)
+	seen := map[string]bool{w: true, "": true}
 	var out []string
-	add := func(s string) {
-		if s != w && len(s) > 2 {
+	add := func(parts ...string) {
+		if s := strings.Join(parts, ""); !seen[s] {
+			seen[s] = true
 			out = append(out, s)
 		}
 	}
 	for i := 0; i+1 < len(r); i++ {
-		s := slices.Clone(r)
-		s[i], s[i+1] = s[i+1], s[i]
-		add(string(s))
+		add(string(r[:i]), string(r[i+1]), string(r[i]), string(r[i+2:]))
 	}
 	for i := range r {
-		add(string(r[:i]) + string(r[i+1:]))
+		add(string(r[:i]), string(r[i+1:]))
 	}
 	for i := range r {
 		for _, c := range alphabet {
-			add(string(r[:i]) + string(c) + string(r[i+1:]))
+			add(string(r[:i]), string(c), string(r[i+1:]))
 		}
 	}
 	for i := 0; i <= len(r); i++ {
 		for _, c := range alphabet {
-			add(string(r[:i]) + string(c) + string(r[i:]))
+			add(string(r[:i]), string(c), string(r[i:]))
 		}
 	}
-	slices.Sort(out[len(r):])
-	return slices.Compact(out)
+	return out
 }
 
 // twoOff compares with the words that have as many letters in groups of three in common

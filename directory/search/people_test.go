@@ -64,7 +64,7 @@ var (
 		{"91", "Orthophoniste", "", "", "orthophoniste"},
 		{"999", "Profession de demain", "", "", "autre"},
 	}
-	teams = strings.Fields(`Cardiologie Urgences Secrétariat_médical Chirurgie_viscérale Préadmission Imagerie Laboratoire
+	crews = strings.Fields(`Cardiologie Urgences Secrétariat_médical Chirurgie_viscérale Préadmission Imagerie Laboratoire
 		Pédiatrie Maternité Gériatrie Oncologie Consultations_externes`)
 )
 
@@ -125,9 +125,9 @@ func (c *crowd) next() listing.Listing {
 	}
 	l.Structure = strings.ReplaceAll(l.Structure, "_", " ")
 	if c.r.IntN(12) == 0 {
-		l.Kind, l.Service = health.ORG, c.pick(teams)
+		l.Kind, l.Service = health.ORG, c.pick(crews)
 		if c.r.IntN(2) == 0 {
-			l.Description = "Pour les " + strings.ToLower(c.pick(teams))
+			l.Description = "Pour les " + strings.ToLower(c.pick(crews))
 		}
 		local := strings.ReplaceAll(listing.Fold(l.Service), " ", "-")
 		l.Address = c.address(local, "ch-"+townWord)

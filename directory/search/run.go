@@ -26,8 +26,13 @@ const (
 // where the walk does.
 var walkSteps = []int{2_000, 8_000, 30_000, 60_000}
 
+const walkBeforeSet = 2 // steps, before looking through a large set instead
+
 // columns are those of a listing.Listing, in the order of scan.
 var columns = strings.Join(listing.Columns[:slices.Index(listing.Columns, "f_name")], ", ")
+
+// everything is all columns, those that are searched too.
+var everything = strings.Join(listing.Columns, ", ")
 
 type hit struct {
 	listing listing.Listing
@@ -91,12 +96,12 @@ func (q *search) run(from place) error {
 		if len(w) == 0 {
 			return fault.New(fault.Conflict, "search.Search", "stale-page")
 		}
-		return q.bySet(w, nil, hintsOf(q.where), from)
+		return q.bySet(w, nil, bySet, hintsOf(q.where).tier, from)
 	}
 	if from.mode == byArms {
 		return invalid("page")
 	}
-	return q.byWalk(nil, byWalk, 0, from)
+	return q.byWalk(w, nil, byWalk, from)
 }
 
 // arm is a run of an index, each row of which answers the question.
@@ -191,9 +196,9 @@ func (q *search) byArms(arms []arm, rest bool, from place) error {
 		return q.err
 	}
 	if len(w) > 0 && w.rows(q.size) <= setRows {
-		return q.bySet(w, arms, hints{}, from)
+		return q.bySet(w, arms, byArms, step(len(arms)), from)
 	}
-	return q.byWalk(arms, byArms, byte(len(arms)), from)
+	return q.byWalk(w, arms, byArms, from)
 }
 
 // byArm adds what one arm gives and those before it do not.
@@ -205,7 +210,7 @@ func (q *search) byArm(arms []arm, i int, from place) error {
 		cond += " AND f_given <> ''"
 	}
 	cond += s.after(a.column, from)
-	return q.add(byArms, &s, "SELECT "+columns+", "+a.column+", "+strconv.Itoa(i)+" FROM "+q.ofParts("*", "listing")+" l WHERE "+cond+
+	return q.add(byArms, &s, "SELECT "+columns+", "+a.column+", "+strconv.Itoa(i)+" FROM "+q.ofParts(everything, "listing")+" l WHERE "+cond+
 		" ORDER BY "+a.column+", rank, key LIMIT "+strconv.Itoa(q.limit+1-len(q.hits)))
 }
 
@@ -224,56 +229,69 @@ func (s *statement) after(column string, p place) string {
 	return " AND (" + column + ", rank, key) > (" + s.text(p.sort) + ", " + s.any(p.rank, "int") + ", " + s.any(p.key[:], "bytea") + ")"
 }
 
-// bySet adds what is in a set of rows and in no arm, sorted by how well names match.
-func (q *search) bySet(w way, arms []arm, h hints, from place) error {
+// step is a tier that is the same for all.
+func step(n int) func(*statement) string {
+	return func(*statement) string { return strconv.Itoa(n) }
+}
+
+// bySet adds what is in a set of rows and in no arm, sorted by tier and name.
+func (q *search) bySet(w way, arms []arm, mode byte, tiers func(*statement) string, from place) error {
 	var s statement
-	mode, tier := bySet, h.tier(&s)
-	if len(arms) > 0 {
-		mode, tier = byArms, strconv.Itoa(len(arms))
-	}
+	tier := tiers(&s)
 	cond := w.sql(&s) + " AND " + s.predicate(q.where) + without(&s, arms)
 	if from.mode != 0 {
 		cond += " AND (" + tier + ", f_name || '', rank, key) > (" + s.any(int32(from.step), "int") + ", " + s.text(from.sort) + ", " +
 			s.any(from.rank, "int") + ", " + s.any(from.key[:], "bytea") + ")"
 	}
 	// No index has this order: the set decides how rows are found.
-	return q.add(mode, &s, "SELECT "+columns+", f_name, "+tier+" FROM "+q.ofParts("*", "listing")+" l WHERE "+cond+
+	return q.add(mode, &s, "SELECT "+columns+", f_name, "+tier+" FROM "+q.ofParts(everything, "listing")+" l WHERE "+cond+
 		" ORDER BY "+tier+" + 0, f_name || '', rank, key LIMIT "+strconv.Itoa(q.limit+1-len(q.hits)))
 }
 
-// byWalk adds what it meets in the order of names. It stops when it has walked long.
-func (q *search) byWalk(arms []arm, mode, step byte, from place) error {
+// byWalk adds what it meets in the order of names, but for what the arms gave. When
+// that takes long it goes by the set, if there is one, and else stops: the page ends
+// where the walk does.
+func (q *search) byWalk(w way, arms []arm, mode byte, from place) error {
 	lo, hi := nameRange(q.where)
-	for _, n := range walkSteps {
+	for i, n := range walkSteps {
+		if i == walkBeforeSet && len(w) > 0 && w.rows(q.size) <= widePart {
+			return q.bySet(w, arms, mode, step(len(arms)), from)
+		}
 		var s statement
 		bounds := "true" + s.after("f_name", from)
 		if hi != "" {
 			bounds += " AND f_name >= " + s.text(lo) + " AND f_name < " + s.text(hi)
 		}
-		order, size := " ORDER BY f_name, rank, key", strconv.Itoa(n)
-		end := "SELECT f_name, rank, key FROM " + q.ofParts("f_name, rank, key", "listing") + " l WHERE " + bounds + order +
-			" OFFSET " + strconv.Itoa(n-1) + " LIMIT 1"
-		endArgs := slices.Clone(s.args)
-		err := q.add(mode, &s, "SELECT "+columns+", f_name, "+strconv.Itoa(int(step))+" FROM (SELECT * FROM "+q.ofParts("*", "listing")+
-			" l WHERE "+bounds+order+" LIMIT "+size+") l WHERE "+s.predicate(q.where)+without(&s, arms)+order+
+		const order = " ORDER BY f_name, rank, key"
+		end, args := "SELECT f_name, rank, key FROM "+q.ofParts("f_name, rank, key", "listing")+" l WHERE "+bounds+order+
+			" OFFSET "+strconv.Itoa(n-1)+" LIMIT 1", slices.Clone(s.args)
+		err := q.add(mode, &s, "SELECT "+columns+", f_name, "+strconv.Itoa(len(arms))+" FROM (SELECT "+everything+" FROM "+
+			q.ofParts(everything, "listing")+" l WHERE "+bounds+order+" LIMIT "+strconv.Itoa(n)+") l WHERE "+s.predicate(q.where)+without(&s, arms)+order+
 			" LIMIT "+strconv.Itoa(q.limit+1-len(q.hits)))
 		if err != nil || q.full() {
 			return err
 		}
-		last := place{mode: mode, step: step}
-		var key []byte
-		err = q.db.QueryRow(q.ctx, end, append([]any{pgx.QueryExecModeExec}, endArgs...)...).Scan(&last.sort, &last.rank, &key)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return nil
-		}
-		if err != nil {
+		last, err := q.walkEnd(end, args)
+		if err != nil || last.mode == 0 {
 			return err
 		}
-		copy(last.key[:], key)
+		last.mode, last.step = mode, byte(len(arms))
 		from = last
 	}
 	q.next = from
 	return nil
+}
+
+// walkEnd tells where a walk of so many listings ends; no place when they end before.
+func (q *search) walkEnd(sql string, args []any) (place, error) {
+	last := place{mode: byWalk}
+	var key []byte
+	err := q.db.QueryRow(q.ctx, sql, append([]any{pgx.QueryExecModeExec}, args...)...).Scan(&last.sort, &last.rank, &key)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return place{}, nil
+	}
+	copy(last.key[:], key)
+	return last, err
 }
 
 // nameRange narrows the names to walk by: all listings that answer have f_name in it.

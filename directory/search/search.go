@@ -4,11 +4,8 @@
 package search
 
 import (
-	"context"
-
 	"pli/directory/listing"
 	"pli/internal/pg"
-	"pli/mail"
 )
 
 // Field is what a condition looks at.
@@ -131,26 +128,4 @@ type Establishment struct {
 type Team struct {
 	Name     string
 	Listings []listing.Listing // services' own BAL first, then people by name
-}
-
-// Suggest returns at most three present addresses in place of one that is unknown,
-// closed or gone; none for a patient's.
-func (s *Searcher) Suggest(ctx context.Context, a mail.Address) ([]Suggestion, error) {
-	panic("directory/search: soon")
-}
-
-// Structure returns a structure by what listings say of their place: a FINESS or SIRET.
-// Errors: fault.NotFound.
-func (s *Searcher) Structure(ctx context.Context, placeType, place string) (Establishment, error) {
-	panic("directory/search: soon")
-}
-
-// StructureByID is Structure by the id of the organization. Errors: fault.NotFound.
-func (s *Searcher) StructureByID(ctx context.Context, organization string) (Establishment, error) {
-	panic("directory/search: soon")
-}
-
-// Organizations finds structures by words of their name, town and sector, at most limit.
-func (s *Searcher) Organizations(ctx context.Context, words string, limit int) ([]listing.Organization, error) {
-	panic("directory/search: soon")
 }
