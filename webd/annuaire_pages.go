@@ -3,11 +3,13 @@ package webd
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 
 	"pli/directory/listing"
 	"pli/directory/search"
 	"pli/fault"
+	"pli/health"
 )
 
 // How many boxes the pages of a holder and of a structure show before the rest is a list
@@ -114,33 +116,32 @@ func (s *Server) structure(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	d := structurePage{Organization: e.Organization, Patient: !ses.Professional}
-	if e.More {
-		places := placesOf(id, e.Organization)
-		if d.Services, d.Rest, err = s.boxesOf(ctx, ses, places, onlyServices, structureBoxes); err != nil {
-			return err
-		}
-		if d.People, d.RestOfAll, err = s.boxesOf(ctx, ses, places, onlyPersons, structurePeople); err != nil {
-			return err
-		}
-	} else {
-		d.divide(ses, e.Teams)
+	places := placesOf(id, e.Organization)
+	services, people := divide(e.Teams)
+	if d.Services, d.Rest, err = s.boxesOf(ctx, ses, services, e.More, ask{Places: places, Kind: onlyServices}, structureBoxes); err != nil {
+		return err
+	}
+	if d.People, d.RestOfAll, err = s.boxesOf(ctx, ses, people, e.More, ask{Places: places, Kind: onlyPersons}, structurePeople); err != nil {
+		return err
 	}
 	return s.render(w, r, http.StatusOK, "structure", page{Title: s.words(r).T("structure.title"), Nav: "directory", Data: d})
 }
 
-// divide puts the boxes of services, by name of the service, before those of people.
-func (d *structurePage) divide(ses Session, teams []search.Team) {
-	var services, people []listing.Listing
+// divide puts the boxes of services, by name of the service, apart from those of people.
+func divide(teams []search.Team) (services, people []listing.Listing) {
 	for _, t := range teams {
 		for _, l := range t.Listings {
-			if l.Person() {
+			if l.Kind == health.PER {
 				people = append(people, l)
 			} else {
 				services = append(services, l)
 			}
 		}
 	}
-	d.Services, d.People = inside(hits(ses, services, "")), inside(hits(ses, people, ""))
+	slices.SortStableFunc(people, func(a, b listing.Listing) int {
+		return strings.Compare(listing.Fold(a.Name()), listing.Fold(b.Name()))
+	})
+	return services, people
 }
 
 // inside marks what is shown on the page of its structure.
@@ -174,28 +175,32 @@ func placesOf(id string, o listing.Organization) []string {
 			add(n)
 		}
 	}
-	for _, n := range []string{o.FINESS, o.SIRET, o.Technical} {
-		add(n)
-	}
+	add(o.FINESS)
+	add(o.SIRET)
 	if len(out) == 0 {
 		add(o.SIREN)
+		add(o.Technical)
 	}
 	return out
 }
 
-// boxesOf lists the boxes of one kind in a structure, and where the rest is.
-func (s *Server) boxesOf(ctx context.Context, ses Session, places []string, kind string, n int) (hs []hit, rest string, err error) {
-	a := ask{Places: places, Kind: kind}
-	q := a.query()
-	q.Limit = n
-	p, err := s.Listings.Search(ctx, q)
-	if err != nil {
-		return nil, "", err
+// boxesOf shows the first n boxes of one kind in a structure, and leads to a list of all
+// when there are more. When those at hand may not be the first n, they are asked for again.
+func (s *Server) boxesOf(ctx context.Context, ses Session, ls []listing.Listing, short bool, a ask, n int) (hs []hit, rest string, err error) {
+	if short && len(ls) <= n {
+		q := a.query()
+		q.Limit = n + 1
+		p, err := s.Listings.Search(ctx, q)
+		if err != nil {
+			return nil, "", err
+		}
+		ls = p.Listings
 	}
-	if p.Next != "" {
+	if len(ls) > n {
+		ls = ls[:n]
 		if rest, err = s.pageLink(ses, a, "start"); err != nil {
 			return nil, "", err
 		}
 	}
-	return inside(hits(ses, p.Listings, "")), rest, nil
+	return inside(hits(ses, ls, "")), rest, nil
 }

@@ -23,7 +23,7 @@ const ticketTime = 12 * time.Hour
 // Bounds of what is typed.
 const (
 	maxTyped      = 100 // characters of a field
-	maxTypedWords = 10
+	maxTypedWords = 8
 	minLetters    = 2 // letters and digits of a field
 )
 

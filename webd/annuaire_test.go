@@ -374,8 +374,24 @@ func TestDirectoryIsOpenedOnce(t *testing.T) {
 	c.get("/annuaire")
 	c.seek(url.Values{"qui": {"haddad"}})
 	c.get("/annuaire/b/" + key)
-	if h.listings.opened != 1 {
+	if h.listings.opened != 1 || h.listings.again != 0 {
 		t.Errorf("the gate was asked %d times in one visit", h.listings.opened)
+	}
+	later := func() {
+		h.mu.Lock()
+		h.now = h.now.Add(leaveTime)
+		h.mu.Unlock()
+	}
+	later()
+	c.get("/annuaire")
+	c.get("/annuaire")
+	if h.listings.opened != 1 || h.listings.again != 1 {
+		t.Errorf("in a visit that lasts the gate was asked %d and %d times", h.listings.opened, h.listings.again)
+	}
+	later()
+	h.listings.failOpen = fault.New(fault.Closed, "gate", "R-DIR-04")
+	if a := c.get("/annuaire"); a.StatusCode != 410 {
+		t.Errorf("after the box was closed: %d", a.StatusCode)
 	}
 }
 

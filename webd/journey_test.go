@@ -16,6 +16,7 @@ import (
 
 	"pli/codec/message"
 	"pli/fault"
+	"pli/health"
 	"pli/internal/sample"
 )
 
@@ -96,6 +97,55 @@ func TestKeyboardJourney(t *testing.T) {
 			}
 			if len(h.sent) != 1 || !bytes.Contains(h.sent[0], []byte("je viens jeudi")) {
 				t.Errorf("%d messages sent", len(h.sent))
+			}
+			tb.clean()
+		})
+	}
+}
+
+// A look-up with the keyboard alone: the form, the answer, whose heading has the focus, a
+// listing, and back to the same answer.
+func TestKeyboardLookUp(t *testing.T) {
+	for _, width := range []int64{320, 1280} {
+		t.Run(fmt.Sprint(width), func(t *testing.T) {
+			h := newHouse()
+			tb := newTab(t, door(t, h).URL, width)
+			tb.signInAs(doctorLogin, doctorPassword)
+			if got := eval[string](tb, "location.pathname"); got != "/ps" {
+				t.Fatalf("a professional comes to %s", got)
+			}
+			tb.tabTo("main a[href='/annuaire']")
+			tb.enter()
+			tb.tabTo("#qui")
+			tb.keys("haddad")
+			tb.tabTo("#ou")
+			tb.keys("Lyon")
+			tb.tabTo("details.more summary")
+			tb.keys(kb.Enter)
+			tb.tabTo("input[name='sorte']")
+			tb.keys(kb.ArrowRight)
+			tb.enter()
+			if got := eval[string](tb, "document.activeElement.id"); got != "resultats" {
+				t.Errorf("the focus is on %q, want the heading of the results", got)
+			}
+			if got := eval[string](tb, "location.href"); strings.Contains(strings.ToLower(got), "haddad") || strings.Contains(got, "Lyon") {
+				t.Errorf("the address tells what was asked: %s", got)
+			}
+			if got := eval[string](tb, "document.title"); got != "Résultats de l'annuaire – HADDAD Karim – Pli" {
+				t.Errorf("the title is %q", got)
+			}
+			if got := eval[string](tb, "document.querySelector('#qui').value + '|' + document.querySelector('#ou').value + '|' + document.querySelector('input[name=sorte]:checked').value"); got != "haddad|Lyon|personne" {
+				t.Errorf("the form shows %q", got)
+			}
+			tb.tabTo(".hit-name a")
+			tb.enter()
+			if got := tb.text(); !strings.Contains(got, "Ses autres boîtes") || !strings.Contains(got, "Adresse postale") {
+				t.Errorf("the listing: %.300s", got)
+			}
+			tb.tabTo(".crumb a")
+			tb.enter()
+			if n := eval[int](tb, "document.querySelectorAll('.hit').length"); n != 2 {
+				t.Errorf("back to %d listings, want 2", n)
 			}
 			tb.clean()
 		})
@@ -215,6 +265,57 @@ func TestStates(t *testing.T) {
 		tb.state("messages", "Service momentanément indisponible", "Erreur : ")
 	})
 	t.Run("reply", func(t *testing.T) { replyStates(t) })
+	t.Run("directory", func(t *testing.T) { directoryStates(t) })
+	t.Run("professional", func(t *testing.T) { professionalStates(t) })
+}
+
+func directoryStates(t *testing.T) {
+	h := newHouse()
+	tb := newTab(t, door(t, h).URL, 320)
+	tb.signIn()
+	tb.goTo("/annuaire")
+	tb.submit(".seek .button")
+	tb.state("directory nothing typed", "Écrivez un nom, une profession ou un lieu.", "Erreur : ")
+	tb.fill("#qui", "m")
+	tb.submit(".seek .button")
+	tb.state("directory one letter", "Écrivez au moins deux lettres.", "Erreur : ")
+	h.listings.fail = fault.New(fault.Timeout, "fake", "slow")
+	tb.goTo("/annuaire")
+	tb.fill("#qui", "martin")
+	tb.submit(".seek .button")
+	tb.state("directory too broad", "Cette recherche est trop large.", "Erreur : ")
+	if got := eval[string](tb, "document.querySelector('#qui').value"); got != "martin" {
+		t.Errorf("the text was lost: %q", got)
+	}
+	h.listings.fail = fault.New(fault.Unavailable, "fake", "away")
+	tb.submit(".seek .button")
+	tb.state("directory away", "L'annuaire ne répond pas pour le moment.", "Erreur : ")
+	h.listings.fail = nil
+	tb.submit(".seek .button")
+	tb.state("directory nobody", "Aucun résultat.", "")
+	h.listings.failOpen = fault.New(fault.Closed, "gate", "R-DIR-04").Say("Cette boîte n'est pas ouverte. Contactez votre opérateur de messagerie.", "This mailbox is not open.")
+	tb.submit("form[action='/deconnexion'] button")
+	tb.signIn()
+	tb.goTo("/annuaire")
+	tb.state("directory refused", "Contactez votre opérateur de messagerie.", "Erreur : ")
+}
+
+func professionalStates(t *testing.T) {
+	h := newHouse()
+	h.doctor.TermsVersion = ""
+	tb := newTab(t, door(t, h).URL, 360)
+	tb.signInAs(doctorLogin, doctorPassword)
+	tb.state("conditions", "Rien d'autre ne s'ouvre avant votre accord.", "")
+	tb.submit(".agree .button")
+	tb.state("home of a professional", "Bonjour HADDAD Karim", "")
+	h.doctor.Unlisted = true
+	tb.goTo("/ps/boite")
+	tb.state("liste rouge", "Vous êtes sur liste rouge.", "")
+	tb.run(chromedp.Evaluate[chromedp.Void](`for (const d of document.querySelectorAll("details")) d.open = true`))
+	tb.state("steps", "Ajouter un compte CardDAV", "")
+	h.doctor.State, h.doctor.ReadUntil = health.Suspended, testNow.AddDate(0, 2, 0)
+	tb.goTo("/ps")
+	tb.state("suspended", "Lecture possible jusqu'au 10 mai 2026.", "")
 }
 
 func replyStates(t *testing.T) {

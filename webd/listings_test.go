@@ -30,6 +30,7 @@ type fakeListings struct {
 	all    []listing.Listing
 	orgs   map[string]listing.Organization
 	opened int            // times that the gate was asked
+	again  int            // and asked anew
 	asked  []search.Query // what was searched for
 	large  bool           // structures have more boxes than their page shows
 	stale  bool           // pages after the first are of an edition that is gone
@@ -41,6 +42,13 @@ func (f *fakeListings) OpenDirectory(context.Context, Session) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.opened++
+	return f.failOpen
+}
+
+func (f *fakeListings) DirectoryStillAllowed(context.Context, Session) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.again++
 	return f.failOpen
 }
 

@@ -457,6 +457,10 @@ func (a houseListings) OpenDirectory(ctx context.Context, s Session) error {
 	return a.h.Reader.OpenDirectory(ctx, s.signIn(), "web")
 }
 
+func (a houseListings) DirectoryStillAllowed(ctx context.Context, s Session) error {
+	return a.h.Reader.DirectoryStillAllowed(ctx, s.signIn(), "web")
+}
+
 func (a houseListings) Search(ctx context.Context, q search.Query) (search.Page, error) {
 	return a.h.Search.Search(ctx, q)
 }

@@ -234,6 +234,8 @@ type Listings interface {
 	// OpenDirectory decides and traces, once per visit, that the person asks the
 	// directory. Errors: those of the gate, with their text.
 	OpenDirectory(ctx context.Context, s Session) error
+	// DirectoryStillAllowed decides anew for a visit that lasts, and traces a refusal.
+	DirectoryStillAllowed(ctx context.Context, s Session) error
 	// Search, ByKey: as search.Searcher.
 	Search(ctx context.Context, q search.Query) (search.Page, error)
 	ByKey(ctx context.Context, k listing.Key) (listing.Listing, error)

@@ -27,8 +27,8 @@ type presence struct {
 	mu       sync.Mutex // for opening
 	letters  Letters    // nil until a page needs it
 	owner    *Owner
-	accepted bool // the conditions of use in force, by a professional
-	asks     bool // the directory was opened
+	accepted bool      // the conditions of use in force, by a professional
+	leaveAt  time.Time // when leave to ask the directory was last given
 
 	// under visits.mu
 	usedAt   time.Time
@@ -127,16 +127,26 @@ func (v *visit) agreed() bool {
 	return v.accepted
 }
 
+// leaveTime is how long leave to ask the directory holds in a visit that lasts.
+const leaveTime = 5 * time.Minute
+
 // openDirectory has it decided and traced, once per presence, that the person asks the
-// directory.
+// directory, and decided anew from time to time.
 func (v *visit) openDirectory(ctx context.Context, l Listings) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.asks {
+	now, err := v.all.now(), error(nil)
+	switch {
+	case v.leaveAt.IsZero():
+		err = l.OpenDirectory(ctx, v.session)
+	case now.Sub(v.leaveAt) >= leaveTime:
+		err = l.DirectoryStillAllowed(ctx, v.session)
+	default:
 		return nil
 	}
-	err := l.OpenDirectory(ctx, v.session)
-	v.asks = err == nil
+	if v.leaveAt = now; err != nil {
+		v.leaveAt = time.Time{}
+	}
 	return err
 }
 
