@@ -17,23 +17,24 @@ import (
 // Config is everything an operator may set. Secrets are given as paths of files.
 // The comments of the fields below become the comments of pli.sample.toml.
 type Config struct {
-	Operator OperatorConfig `toml:"operator"`
-	Database DatabaseConfig `toml:"database"`
-	Redis    RedisConfig    `toml:"redis"`
-	Blobs    BlobsConfig    `toml:"blobs"`
-	Keys     KeysConfig     `toml:"keys"`
-	Certs    CertsConfig    `toml:"certs"`
-	SMTP     SMTPConfig     `toml:"smtp"`
-	IMAP     IMAPConfig     `toml:"imap"`
-	Web      WebConfig      `toml:"web"`
-	LDAP     LDAPConfig     `toml:"ldap"`
-	FHIR     FHIRConfig     `toml:"fhir"`
-	DAV      DAVConfig      `toml:"dav"`
-	Scanner  ScannerConfig  `toml:"scanner"`
-	Outbound OutboundConfig `toml:"outbound"`
-	National NationalConfig `toml:"national"`
-	Register RegisterConfig `toml:"register"`
-	Private  PrivateConfig  `toml:"private"`
+	Operator    OperatorConfig    `toml:"operator"`
+	Database    DatabaseConfig    `toml:"database"`
+	Redis       RedisConfig       `toml:"redis"`
+	Blobs       BlobsConfig       `toml:"blobs"`
+	Keys        KeysConfig        `toml:"keys"`
+	Certs       CertsConfig       `toml:"certs"`
+	SMTP        SMTPConfig        `toml:"smtp"`
+	IMAP        IMAPConfig        `toml:"imap"`
+	Web         WebConfig         `toml:"web"`
+	LDAP        LDAPConfig        `toml:"ldap"`
+	FHIR        FHIRConfig        `toml:"fhir"`
+	DAV         DAVConfig         `toml:"dav"`
+	Scanner     ScannerConfig     `toml:"scanner"`
+	Outbound    OutboundConfig    `toml:"outbound"`
+	National    NationalConfig    `toml:"national"`
+	Register    RegisterConfig    `toml:"register"`
+	Publication PublicationConfig `toml:"publication"`
+	Private     PrivateConfig     `toml:"private"`
 }
 
 // OperatorConfig names the operator and its domains.
@@ -179,8 +180,10 @@ type LDAPConfig struct {
 	LDAPS string `toml:"ldaps" sample:":636"`
 	// Base is the name under which entries are. Empty: ou=annuaire,o=mssante,c=fr.
 	Base string `toml:"base"`
+	// Hostname that people are told to connect to. Empty: the operator's.
+	Hostname string `toml:"hostname"`
 	// HourlyEntries that one account may be given in an hour: completion needs some
-	// hundreds, a copy of the directory millions. Zero means 20,000.
+	// hundreds, a copy of the directory millions. Zero means 10,000.
 	HourlyEntries int32 `toml:"hourly_entries"`
 }
 
@@ -188,12 +191,16 @@ type LDAPConfig struct {
 type FHIRConfig struct {
 	// Listen for HTTPS.
 	Listen string `toml:"listen" sample:":8443"`
+	// BaseURL is where software reaches it from outside. Empty: as the client called it.
+	BaseURL string `toml:"base_url" sample:"https://fhir.mss-a.example/fhir"`
 }
 
 // DAVConfig says where phones ask the directory over CardDAV.
 type DAVConfig struct {
 	// Listen for HTTPS.
 	Listen string `toml:"listen" sample:":8444"`
+	// BaseURL is what people type into their phone. Empty: they are told nothing.
+	BaseURL string `toml:"base_url" sample:"https://contacts.mss-a.example"`
 }
 
 // ScannerConfig says who looks for malware. Without an answer mail is deferred.
@@ -245,15 +252,27 @@ type RegisterConfig struct {
 	SuspendAfter Duration `toml:"suspend_after"`
 	// UnpublishAfter so long, it leaves the directory. Zero means 24 months.
 	UnpublishAfter Duration `toml:"unpublish_after"`
-	// PublishURL is the FHIR base to which changes are sent as FHIRPath Patch. Empty: they
-	// are kept, and not sent.
-	PublishURL string `toml:"publish_url"`
-	// PublishKeyFile holds the API key of that server.
-	PublishKeyFile string `toml:"publish_key_file"`
-	// PublishRoots is a PEM file of its authorities. Empty: those of the trusted space.
-	PublishRoots string `toml:"publish_roots"`
-	// PublishDir is where the daily file is written and its report is read. Empty: no file.
-	PublishDir string `toml:"publish_dir"`
+}
+
+// PublicationConfig says how the national directory learns of the operator's own BAL.
+type PublicationConfig struct {
+	// URL is the FHIR base to which changes are sent as FHIRPath Patch. Empty: none is sent.
+	URL string `toml:"url"`
+	// KeyFile holds the API key of this operator at that server.
+	KeyFile string `toml:"key_file"`
+	// KeyHeader is the header that carries it. Empty: ESANTE-API-KEY.
+	KeyHeader string `toml:"key_header"`
+	// Roots is a PEM file of the authorities of that server. Empty: those of the trusted
+	// space.
+	Roots string `toml:"roots"`
+	// KindAs writes the type of a BAL as "code" or as "concept". Empty: code.
+	KindAs string `toml:"kind_as"`
+	// Folder is where the daily file of all published BAL is written. Empty: none is.
+	Folder string `toml:"folder"`
+	// Reports is where the reports on daily files are put to be read. Empty: none is read.
+	Reports string `toml:"reports"`
+	// Hour after which the daily file is made, in Paris, 1 to 23. Zero means 1.
+	Hour int32 `toml:"hour"`
 }
 
 // PrivateConfig is for the operator alone.
@@ -327,7 +346,7 @@ func (c *Config) paths() []*string {
 	ps := []*string{&c.Redis.URLFile, &c.Blobs.Dir, &c.Blobs.S3AccessKeyFile, &c.Blobs.S3SecretKeyFile, &c.Blobs.SpoolDir,
 		&c.Keys.Index, &c.Keys.Audit, &c.Certs.Roots, &c.Certs.Intermediates, &c.Certs.WhiteList, &c.Certs.WhiteListKept, &c.Certs.ServerCert, &c.Certs.ServerKey,
 		&c.Certs.ClientCert, &c.Certs.ClientKey, &c.Certs.PublicCert, &c.Certs.PublicKey,
-		&c.National.Roots, &c.National.Dir, &c.Register.PublishKeyFile, &c.Register.PublishRoots, &c.Register.PublishDir}
+		&c.National.Roots, &c.National.Dir, &c.Publication.KeyFile, &c.Publication.Roots, &c.Publication.Folder, &c.Publication.Reports}
 	for _, p := range []*string{&c.National.Correspondance, &c.National.Activite} {
 		if !strings.Contains(*p, "://") {
 			ps = append(ps, p)
@@ -364,9 +383,12 @@ func (c *Config) Check() []error {
 	p.need(c.Scanner.Off || c.Scanner.Network == "tcp" || c.Scanner.Network == "unix", "scanner.network must be tcp or unix")
 	p.need(c.National.Hour >= 0 && c.National.Hour < 24, "national.hour must be 0 to 23")
 	p.need(c.National.MaxLoss >= 0 && c.National.MaxLoss <= 100, "national.max_loss must be 0 to 100")
-	for name, u := range map[string]string{"national.correspondance": c.National.Correspondance, "national.activite": c.National.Activite, "register.publish_url": c.Register.PublishURL} {
+	for name, u := range map[string]string{"national.correspondance": c.National.Correspondance, "national.activite": c.National.Activite} {
 		p.need(!strings.HasPrefix(u, "http://"), "%s must be https", name)
-		p.need(name == "register.publish_url" || !strings.HasPrefix(u, "https://") || c.National.Dir != "", "national.dir is missing")
+		p.need(!strings.HasPrefix(u, "https://") || c.National.Dir != "", "national.dir is missing")
+	}
+	for _, problem := range c.publication().Check() {
+		p.need(false, "publication.%s", problem)
 	}
 	c.checkListeners(p)
 	for _, f := range c.files() {
@@ -406,7 +428,7 @@ func (c *Config) files() []string {
 	for _, l := range [][]string{c.Keys.Operator, {c.Keys.Index, c.Keys.Audit}, c.Certs.CRLs,
 		{c.Certs.Roots, c.Certs.Intermediates, c.Certs.WhiteList, c.Certs.ServerCert, c.Certs.ServerKey, c.Certs.ClientCert, c.Certs.ClientKey,
 			c.Certs.PublicCert, c.Certs.PublicKey, c.Redis.URLFile, c.Blobs.S3AccessKeyFile, c.Blobs.S3SecretKeyFile,
-			c.National.Roots, c.Register.PublishKeyFile, c.Register.PublishRoots}} {
+			c.National.Roots, c.Publication.KeyFile, c.Publication.Roots}} {
 		for _, f := range l {
 			if f != "" {
 				out = append(out, f)

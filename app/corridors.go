@@ -20,6 +20,7 @@ func (h *House) corridors() error {
 	if err != nil {
 		return err
 	}
+	h.zone = paris
 	class := health.INSClass(cfg.Operator.INSClass)
 	h.Gate = gate.New(gate.Deps{DB: h.DB, Boxes: h.Directory, Accounts: h.Identity, Consent: h.Consent, Dossier: h.Dossier, Trust: h.Trust,
 		Audit: h.Audit, Class: class, Now: h.now, Log: h.log})
@@ -34,10 +35,11 @@ func (h *House) corridors() error {
 	}
 	quota := cmp.Or(cfg.Operator.QuotaSize, 10<<30)
 	h.Pipeline = pipeline.New(pipeline.Deps{DB: h.DB, Seal: h.Seal, Index: h.Index, Blobs: h.Blobs, Scanner: scanner, Gate: h.Gate,
-		Directory: h.Directory, Consent: h.Consent, Mail: h.Mail, Outbound: h.Outbound, Dossier: h.Dossier, Jobs: h.Jobs, Wake: h.Wake,
+		Directory: h.Directory, Consent: h.Consent, Mail: h.Mail, Outbound: h.Outbound, Dossier: h.Dossier, Jobs: h.Jobs, Wake: h.Wake, Suggest: h.Search, Usage: h.Directory,
 		Config: pipeline.Config{Hostname: cfg.Operator.Hostname, Operator: cfg.Operator.Name, MaxSize: cfg.SMTP.MaxSize, QuotaSize: quota},
 		Zone:   paris, Log: h.log, Metrics: h.metrics, Now: h.now})
 	h.Outbound.SetNotices(h.Pipeline)
+	h.plugLetters(paris)
 	h.Reader = pipeline.NewReader(pipeline.ReaderDeps{DB: h.DB, Mail: h.Mail, Gate: h.Gate, Boxes: h.Directory, Seal: h.Seal, Blobs: h.Blobs,
 		SpoolDir: cfg.Blobs.SpoolDir, QuotaSize: quota, Log: h.log})
 	h.Ingester = pipeline.NewIngester(pipeline.IngestDeps{DB: h.DB, Seal: h.Seal, Blobs: h.Blobs, Keys: h.Index, Dossier: h.Dossier,
@@ -68,6 +70,9 @@ func (h *House) work(ctx context.Context) error {
 	job.Handle(w, ingestTimeout, h.Ingester.Ingest)
 	job.Handle(w, sweepEvery, h.sweep)
 	w.Every(sweep{}, sweepEvery)
+	h.Directory.Handle(w)
+	h.National.Handle(w)
+	h.Publication.Handle(w)
 	return h.Jobs.Run(ctx, w)
 }
 

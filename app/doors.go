@@ -1,7 +1,17 @@
 package app
 
 import (
+	"cmp"
+	"net"
+	"runtime/debug"
+	"strconv"
+
+	"pli/davd"
+	"pli/directory/resource"
+	"pli/fhird"
 	"pli/imapd"
+	"pli/internal/ticket"
+	"pli/ldapd"
 	"pli/smtpd"
 	"pli/webd"
 )
@@ -38,11 +48,84 @@ func (h *House) webDoors() ([]door, error) {
 	rooms := &webd.House{DB: h.DB, Identity: h.Identity, Directory: h.Directory, Consent: h.Consent,
 		Mail: h.Mail, Gate: h.Gate, Reader: h.Reader, Pipeline: h.Pipeline, Record: h.Record, SpoolDir: cfg.Blobs.SpoolDir,
 		Hostname: cfg.Operator.Hostname, Log: h.log, Now: h.now}
-	deps := rooms.Deps(webd.Config{Operator: cfg.Operator.Name, Contact: cfg.Operator.Contact, TLS: h.Trust.Web()})
+	rooms.Search, rooms.TicketSecret, rooms.Limit = h.Search, h.ticketSecret("web"), h.Limit
+	deps := rooms.Deps(webd.Config{Operator: cfg.Operator.Name, Contact: cfg.Operator.Contact, TLS: h.Trust.Web(),
+		TermsVersion: TermsVersion, AddressBook: cfg.addressBook()})
 	deps.Metrics = h.metrics
 	s, err := webd.New(deps)
 	if err != nil {
 		return nil, err
 	}
 	return []door{{name: "web.listen", addr: cfg.Web.Listen, serve: s.Serve}}, nil
+}
+
+// ldapDoors are those by which mail programs ask the directory.
+func (h *House) ldapDoors() ([]door, error) {
+	tickets, err := ticket.New(h.ticketSecret("ldap"))
+	if err != nil {
+		return nil, err
+	}
+	c := h.Config.LDAP
+	s, err := ldapd.New(ldapd.Deps{SignIn: h.Identity, Reader: h.Reader, Search: h.Search, Limit: h.Limit, Tickets: tickets, TLS: h.Trust.IMAP(),
+		VerifyClient: h.Trust.VerifyClient, Log: h.log, Now: h.now, Metrics: h.metrics},
+		ldapd.Config{Base: c.Base, MaxEntriesPerHour: int(c.HourlyEntries)})
+	if err != nil {
+		return nil, err
+	}
+	return []door{
+		{name: "ldap.ldap", addr: c.LDAP, serve: s.Serve},
+		{name: "ldap.ldaps", addr: c.LDAPS, serve: s.ServeTLS},
+	}, nil
+}
+
+// fhirDoors are those by which software and phones ask the directory.
+func (h *House) fhirDoors() ([]door, error) {
+	tickets, err := ticket.New(h.ticketSecret("fhir"))
+	if err != nil {
+		return nil, err
+	}
+	cfg := h.Config
+	s, err := fhird.New(fhird.Deps{SignIn: h.Identity, Reader: h.Reader, Store: resource.New(h.Asked, cfg.FHIR.BaseURL), Limit: h.Limit,
+		Tickets: tickets, TLS: h.Trust.IMAP(), VerifyClient: h.Trust.VerifyClient, Log: h.log, Now: h.now, Metrics: h.metrics},
+		fhird.Config{BaseURL: cfg.FHIR.BaseURL, Operator: cfg.Operator.Name, Version: version()})
+	if err != nil {
+		return nil, err
+	}
+	dav := davd.New(davd.Deps{DB: h.DB, SignIn: h.Identity, Reader: h.Reader, Search: h.Search, Boxes: h.Directory, Limit: h.Limit,
+		TLS: h.Trust.IMAP(), VerifyClient: h.Trust.VerifyClient, Log: h.log, Now: h.now, Zone: h.zone, Metrics: h.metrics}, davd.Config{})
+	return []door{
+		{name: "fhir.listen", addr: cfg.FHIR.Listen, serve: s.Serve},
+		{name: "dav.listen", addr: cfg.DAV.Listen, serve: dav.Serve},
+	}, nil
+}
+
+// version is the commit that this program was built from, where it is known.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" && len(s.Value) >= 12 {
+				return s.Value[:12]
+			}
+		}
+	}
+	return "devel"
+}
+
+// ticketSecret is that of one door's tickets.
+func (h *House) ticketSecret(door string) []byte { return h.Index.Key("ticket", door) }
+
+// addressBook is what professionals type into their mail program.
+func (c Config) addressBook() webd.AddressBook {
+	b := webd.AddressBook{LDAPBase: cmp.Or(c.LDAP.Base, ldapd.DefaultBase), LDAPPort: port(c.LDAP.LDAP), LDAPS: port(c.LDAP.LDAPS), CardDAV: c.DAV.BaseURL}
+	if b.LDAPPort != 0 || b.LDAPS != 0 {
+		b.LDAPHost = cmp.Or(c.LDAP.Hostname, c.Operator.Hostname)
+	}
+	return b
+}
+
+// port of a listener's address, 0 when there is none.
+func port(addr string) int {
+	_, p, _ := net.SplitHostPort(addr)
+	n, _ := strconv.Atoi(p)
+	return n
 }

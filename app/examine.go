@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"pli/certs"
@@ -43,7 +44,7 @@ func Examine(ctx context.Context, cfg Config) []Finding {
 	}
 	defer rooms.Close()
 	add("Base, schéma et clés", "ouverts", nil)
-	return append(out, rooms.examineBlobs(ctx), rooms.examineTraces(ctx), rooms.examineQueue(ctx), rooms.examineJobs(ctx), rooms.examineQuarantine(ctx), examineScanner(ctx, cfg))
+	return append(out, rooms.examineBlobs(ctx), rooms.examineTraces(ctx), rooms.examineQueue(ctx), rooms.examineJobs(ctx), rooms.examineQuarantine(ctx), rooms.examineNational(ctx), rooms.examinePublication(ctx), examineScanner(ctx, cfg))
 }
 
 func examineCertificates(cfg Config) Finding {
@@ -112,6 +113,40 @@ func (r *Rooms) examineQuarantine(ctx context.Context) Finding {
 	if len(list) > 0 {
 		oldest := slices.MinFunc(list, func(a, b dossier.Quarantined) int { return a.CreatedAt.Compare(b.CreatedAt) })
 		f.Detail += fmt.Sprintf(" ; le plus ancien : code %d, %s, lettre %s", oldest.Code, oldest.Cause, oldest.Letter)
+	}
+	return f
+}
+
+// examineNational tells how old the copies of the national directory are.
+func (r *Rooms) examineNational(ctx context.Context) Finding {
+	all, err := r.National.Freshness(ctx)
+	f := Finding{What: "Annuaire national", Err: err}
+	var said []string
+	for _, d := range all {
+		switch {
+		case d.ImportedAt.IsZero():
+			said = append(said, string(d.Dataset)+" : jamais importé")
+		default:
+			said = append(said, fmt.Sprintf("%s : du %s", d.Dataset, d.ExtractedAt.Format("02/01/2006")))
+			if d.Stale(r.now()) {
+				f.Err = fmt.Errorf("%s is too old: pli directory reports", d.Dataset)
+			}
+		}
+	}
+	f.Detail = strings.Join(said, ", ")
+	return f
+}
+
+// examinePublication tells what the national directory has not been told, or refused.
+func (r *Rooms) examinePublication(ctx context.Context) Finding {
+	waiting, parked, _, err := r.Publication.Counts(ctx)
+	f := Finding{What: "Publication", Detail: fmt.Sprintf("%d en attente, %d refusée(s)", waiting, parked), Err: err}
+	switch {
+	case err != nil:
+	case !r.Publication.Sends():
+		f.Detail = "non configurée"
+	case parked > 0:
+		f.Err = fmt.Errorf("%d BAL were refused by the national directory: pli directory publication", parked)
 	}
 	return f
 }

@@ -40,6 +40,7 @@ type House struct {
 	Reader   *pipeline.Reader
 	Record   *pipeline.Record
 
+	zone    *time.Location // of the dates that people read
 	metrics *prometheus.Registry
 	roles   []string
 	doors   []door

@@ -19,6 +19,8 @@ var roles = []role{
 	{"smtp", "mail comes in, from operators and from users", (*House).smtpDoors},
 	{"imap", "mail is read", (*House).imapDoors},
 	{"web", "people come in", (*House).webDoors},
+	{"ldap", "mail programs ask the directory", (*House).ldapDoors},
+	{"fhir", "software and phones ask the directory", (*House).fhirDoors},
 	{"worker", "jobs: mail leaves, reports are filed, leftovers are swept", nil},
 }
 

@@ -14,6 +14,7 @@ import (
 	"pli/consent"
 	"pli/directory"
 	"pli/directory/national"
+	"pli/directory/publication"
 	"pli/directory/search"
 	"pli/dossier"
 	"pli/identity"
@@ -29,22 +30,23 @@ import (
 // Rooms are the rooms of one house on one database, each built once. Commands use
 // them as they are; a server adds corridors and doors.
 type Rooms struct {
-	Config    Config
-	DB        *pg.DB
-	Index     *seal.Index
-	Seal      *seal.Service
-	Audit     *audit.Log
-	Blobs     blob.Store
-	Directory *directory.Directory
-	Asked     *pg.DB // for questions that strangers shape
-	Search    *search.Searcher
-	National  *national.Importer
-	Identity  *identity.Service
-	Consent   *consent.Service
-	Mail      *mailstore.Store
-	Dossier   *dossier.Dossier
-	Jobs      *job.Queue
-	Limit     *limit.Limiter
+	Config      Config
+	DB          *pg.DB
+	Index       *seal.Index
+	Seal        *seal.Service
+	Audit       *audit.Log
+	Blobs       blob.Store
+	Directory   *directory.Directory
+	Asked       *pg.DB // for questions that strangers shape
+	Search      *search.Searcher
+	National    *national.Importer
+	Publication *publication.Publisher
+	Identity    *identity.Service
+	Consent     *consent.Service
+	Mail        *mailstore.Store
+	Dossier     *dossier.Dossier
+	Jobs        *job.Queue
+	Limit       *limit.Limiter
 
 	log    *slog.Logger
 	counts prometheus.Registerer
@@ -117,6 +119,9 @@ func (r *Rooms) open(ctx context.Context) (err error) {
 	r.Jobs = job.New(r.DB, r.log)
 	r.Identity = identity.New(identity.Deps{DB: r.DB, Index: r.Index, Boxes: r.Directory, Patients: r.Dossier,
 		Register: register{r.Seal}, Limit: r.Limit, Now: r.now, Log: r.log})
+	if err := r.openPublication(); err != nil {
+		return err
+	}
 	return r.plugRegister(ctx)
 }
 

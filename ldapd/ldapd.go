@@ -93,13 +93,15 @@ type Deps struct {
 	Metrics      prometheus.Registerer
 }
 
+// DefaultBase is the name under which the directory is shown unless configured.
+const DefaultBase = "ou=annuaire,o=mssante,c=fr"
+
 // doorName is what traces call this door.
 const doorName = "ldap"
 
 const (
 	handshakeTimeout = 20 * time.Second
 	stopTimeout      = 20 * time.Second
-	DefaultBase      = "ou=annuaire,o=mssante,c=fr"
 	maxEntries       = 1000
 )
 

@@ -48,9 +48,9 @@ func operators() []operator {
 	hospital := &directory.Structure{FINESS: "990000043", Name: "CENTRE HOSPITALIER SAINT-EXEMPLE", Sector: "SA01", Street: "1 avenue de l'Hôpital", PostalCode: "69003", City: "LYON", Country: "FR"}
 	return []operator{
 		{name: "a", title: "Opérateur A", domain: "mss-a.example", patientDomain: "patient.mss-a.example", finess: "990000050", cast: []person{
-			{key: "haddad", kind: health.PER, local: "karim.haddad", name: "Dr Karim Haddad", place: practice, note: "médecin généraliste",
+			{key: "haddad", kind: health.PER, local: "karim.haddad", name: "Dr Karim Haddad", login: "karim.haddad", place: practice, note: "médecin généraliste",
 				who: &directory.Person{RPPS: "89970000017", Civility: "DR", FamilyName: "HADDAD", GivenName: "Karim", Profession: "10", KnowHow: "SM54"}},
-			{key: "morel", kind: health.PER, local: "claire.morel", name: "Claire Morel", place: pharmacy, note: "pharmacienne",
+			{key: "morel", kind: health.PER, local: "claire.morel", name: "Claire Morel", login: "claire.morel", place: pharmacy, note: "pharmacienne",
 				who: &directory.Person{RPPS: "89970000025", Civility: "MME", FamilyName: "MOREL", GivenName: "Claire", Profession: "21"}},
 			{key: "pharmacie", kind: health.ORG, local: "pharmacie-halles", name: "Pharmacie des Halles", place: pharmacy, service: "Comptoir", open: true, note: "boîte ouverte aux patients"},
 			{key: "labo", kind: health.APP, local: "labo-halles", name: "Laboratoire des Halles", place: laboratory, service: "Résultats", clientKey: "labo", note: "logiciel de laboratoire, certificat client"},
@@ -62,7 +62,7 @@ func operators() []operator {
 				traits: health.Traits{BirthName: "MARCHETTI", FirstBirthName: "SOFIA", GivenNames: "SOFIA", Sex: "F", BirthDate: "19910621", BirthPlace: "99999"}},
 		}},
 		{name: "b", title: "Opérateur B", domain: "mss-b.example", finess: "990000068", cast: []person{
-			{key: "roy", kind: health.PER, local: "alice.roy", name: "Dr Alice Roy", place: hospital, note: "cardiologue",
+			{key: "roy", kind: health.PER, local: "alice.roy", name: "Dr Alice Roy", login: "alice.roy", place: hospital, note: "cardiologue",
 				who: &directory.Person{RPPS: "89970000033", Civility: "DR", FamilyName: "ROY", GivenName: "Alice", Profession: "10", KnowHow: "SM04"}},
 			{key: "preadmission", kind: health.ORG, local: "preadmission-chirurgie", name: "Préadmission chirurgie", place: hospital, service: "Préadmission chirurgie", note: "boîte de service"},
 		}},
@@ -79,7 +79,8 @@ func (p person) address(op operator) string {
 
 // secret is what a person signs in with, kept so that the next start has the same.
 type secret struct {
-	Password string `json:"password,omitempty"`
+	Password string `json:"password,omitempty"` // a patient's for the web, a professional's for mail programs
+	Web      string `json:"web,omitempty"`      // a professional's for the web
 	TOTP     string `json:"totp,omitempty"`
 }
 
@@ -99,7 +100,7 @@ func loadSecrets(path string, ops []operator) (map[string]secret, error) {
 	for _, op := range ops {
 		for _, p := range op.cast {
 			if _, ok := all[p.key]; !ok {
-				all[p.key] = newSecret(p.kind)
+				all[p.key] = newSecret(p)
 			}
 		}
 	}
@@ -109,16 +110,25 @@ func loadSecrets(path string, ops []operator) (map[string]secret, error) {
 	return all, writeFile(path, append(b, '\n'), 0o600)
 }
 
-func newSecret(k health.BALKind) secret {
-	t := strings.ToLower(rand.Text()) // 26 characters of 5 bits
-	switch k {
-	case health.APP:
+func newSecret(p person) secret {
+	if p.kind == health.APP {
 		return secret{}
-	case health.Patient:
-		b := make([]byte, 20)
-		rand.Read(b)
-		return secret{Password: t[:5] + "-" + t[5:10] + "-" + t[10:15], TOTP: base32.StdEncoding.EncodeToString(b)}
-	default:
-		return secret{Password: t[:5] + "-" + t[5:10] + "-" + t[10:15] + "-" + t[15:20]}
 	}
+	var s secret
+	t := strings.ToLower(rand.Text()) // 26 characters of 5 bits
+	s.Password = t[:5] + "-" + t[5:10] + "-" + t[10:15]
+	if p.kind != health.Patient {
+		s.Password += "-" + t[15:20]
+	}
+	if p.login == "" {
+		return s
+	}
+	b := make([]byte, 20)
+	rand.Read(b)
+	s.TOTP = base32.StdEncoding.EncodeToString(b)
+	if p.kind != health.Patient {
+		w := strings.ToLower(rand.Text())
+		s.Web = w[:5] + "-" + w[5:10] + "-" + w[10:15]
+	}
+	return s
 }

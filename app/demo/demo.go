@@ -163,7 +163,10 @@ func (d *demo) prepare() (err error) {
 	if err != nil {
 		return err
 	}
-	return writeFile(d.at("ca.pem"), ca, 0o644)
+	if err := writeFile(d.at("ca.pem"), ca, 0o644); err != nil {
+		return err
+	}
+	return d.publishAnnuaire()
 }
 
 func (d *demo) pkiOperators() []demopki.Operator {
@@ -359,7 +362,7 @@ func Reset(ctx context.Context, o Options) error {
 		return err
 	}
 	// What a demo made, and nothing else that may lie in the folder.
-	for _, name := range []string{"demo.json", "ca.pem", "secrets.json", "pki", "log", "a", "b", "redis.pid", "clamd.pid"} {
+	for _, name := range []string{"demo.json", "ca.pem", "secrets.json", "pki", "annuaire", "log", "a", "b", "redis.pid", "clamd.pid"} {
 		if err := os.RemoveAll(l.at(name)); err != nil {
 			return err
 		}

@@ -92,7 +92,7 @@ func (d *demo) furnish(ctx context.Context, i int) error {
 			return fmt.Errorf("%s: %w", p.key, err)
 		}
 	}
-	return nil
+	return d.importAnnuaire(ctx, rooms)
 }
 
 func ensureDatabase(ctx context.Context, dsn string) error {
@@ -117,6 +117,10 @@ func (d *demo) config(i int, dsn string) app.Config {
 		SMTP:     app.SMTPConfig{MX: addr(p.mx), Submission: addr(p.submission), Submissions: addr(p.submissions)},
 		IMAP:     app.IMAPConfig{IMAP: addr(p.imap), IMAPS: addr(p.imaps)},
 		Web:      app.WebConfig{Listen: addr(p.web)},
+		LDAP:     app.LDAPConfig{LDAP: addr(p.ldap), LDAPS: addr(p.ldaps)},
+		FHIR:     app.FHIRConfig{Listen: addr(p.fhir)},
+		DAV:      app.DAVConfig{Listen: addr(p.dav)},
+		National: app.NationalConfig{Correspondance: d.correspondancePath(), Activite: d.activitePath(), Dir: at("annuaire"), Hour: 4},
 		Scanner:  app.ScannerConfig{Network: "unix", Address: d.scanner, Off: d.scanner == ""},
 		Outbound: app.OutboundConfig{Routes: map[string]string{}, RetryFirst: app.Duration(5 * time.Second)},
 		Private:  app.PrivateConfig{Listen: addr(p.metrics)},
@@ -158,6 +162,7 @@ func (d *demo) engage(ctx context.Context, rooms *app.Rooms, op operator, p pers
 		n.DisplayName = p.name
 	default:
 		n.DisplayName, n.AppPassword = p.name, sec.Password
+		n.Login, n.Password, n.TOTPSecret = p.login, sec.Web, sec.TOTP
 	}
 	_, err = rooms.CreateBox(ctx, n)
 	return err

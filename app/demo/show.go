@@ -25,6 +25,10 @@ type shownOperator struct {
 	IMAP        string   `json:"imap"`
 	IMAPS       string   `json:"imaps"`
 	Web         string   `json:"web"`
+	LDAP        string   `json:"ldap"`
+	LDAPS       string   `json:"ldaps"`
+	FHIR        string   `json:"fhir"`
+	DAV         string   `json:"dav"`
 	Metrics     string   `json:"metrics"`
 	Data        []string `json:"data"`
 	PIDs        []string `json:"pids"`
@@ -37,6 +41,7 @@ type shownAccount struct {
 	Name       string `json:"name"`
 	Login      string `json:"login,omitempty"`
 	Password   string `json:"password,omitempty"`
+	Web        string `json:"web_password,omitempty"`
 	TOTPSecret string `json:"totp_secret,omitempty"`
 	ClientCert string `json:"client_cert,omitempty"`
 	ClientKey  string `json:"client_key,omitempty"`
@@ -64,7 +69,8 @@ func (d *demo) show() error {
 func (d *demo) shownOperator(i int) shownOperator {
 	op, p := d.ops[i], d.ports(i)
 	o := shownOperator{Domain: op.domain, MX: addr(p.mx), Submission: addr(p.submission), Submissions: addr(p.submissions), IMAP: addr(p.imap),
-		IMAPS: addr(p.imaps), Web: "https://localhost:" + strconv.Itoa(p.web), Metrics: "http://" + addr(p.metrics),
+		IMAPS: addr(p.imaps), Web: "https://localhost:" + strconv.Itoa(p.web), LDAP: addr(p.ldap), LDAPS: addr(p.ldaps),
+		FHIR: "https://localhost:" + strconv.Itoa(p.fhir) + "/fhir", DAV: "https://localhost:" + strconv.Itoa(p.dav), Metrics: "http://" + addr(p.metrics),
 		Data: []string{d.shown(d.databaseDir(op)), d.shown(d.at(op.name, "blobs"))}}
 	for _, pr := range d.processes(i) {
 		o.PIDs = append(o.PIDs, d.shown(d.pidFile(op, pr)))
@@ -82,13 +88,14 @@ func (d *demo) shownOperator(i int) shownOperator {
 
 func (d *demo) shownAccount(i int, p person) shownAccount {
 	op, sec := d.ops[i], d.secrets[p.key]
-	a := shownAccount{Operator: i, Kind: string(p.kind), Address: p.address(op), Name: p.name, Password: sec.Password}
+	a := shownAccount{Operator: i, Kind: string(p.kind), Address: p.address(op), Name: p.name, Login: p.login, Password: sec.Password,
+		Web: sec.Web, TOTPSecret: sec.TOTP}
 	if p.who != nil {
 		a.RPPS = string(p.who.RPPS)
 	}
 	switch p.kind {
 	case health.Patient:
-		a.Kind, a.Login, a.TOTPSecret, a.INS = "patient", p.login, sec.TOTP, p.ins
+		a.Kind, a.INS = "patient", p.ins
 	case health.APP:
 		pair := d.pki.Operators[op.name].Clients[p.clientKey]
 		a.ClientCert, a.ClientKey, a.FINESS = d.shown(pair.Cert), d.shown(pair.Key), string(p.place.FINESS)

@@ -10,18 +10,21 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"pli/app"
 	"pli/codec/extraction"
 	"pli/directory/national"
 	"pli/directory/search"
+	"pli/internal/id"
 	"pli/internal/invent"
 )
 
 type directoryCmd struct {
-	Import   directoryImportCmd   `cmd:"" help:"Bring in a published extraction (ZIP), now."`
-	Reports  directoryReportsCmd  `cmd:"" help:"What the last imports did."`
-	Refusals directoryRefusalsCmd `cmd:"" help:"Lines of an import that could not be used, with their cause."`
-	Search   directorySearchCmd   `cmd:"" help:"Ask the directory, as an address book would."`
-	Invent   directoryInventCmd   `cmd:"" help:"Write extractions of invented professionals, of any size."`
+	Import      directoryImportCmd      `cmd:"" help:"Bring in a published extraction (ZIP), now."`
+	Reports     directoryReportsCmd     `cmd:"" help:"What the last imports did."`
+	Refusals    directoryRefusalsCmd    `cmd:"" help:"Lines of an import that could not be used, with their cause."`
+	Publication directoryPublicationCmd `cmd:"" help:"What of ours the national directory was told, and what it refused."`
+	Search      directorySearchCmd      `cmd:"" help:"Ask the directory, as an address book would."`
+	Invent      directoryInventCmd      `cmd:"" help:"Write extractions of invented professionals, of any size."`
 }
 
 type directoryImportCmd struct {
@@ -107,6 +110,55 @@ func (d directoryRefusalsCmd) Run(ctx context.Context, c *cli) error {
 	}
 	fmt.Println(len(refusals), "lines (the first 1,000 are kept)")
 	return nil
+}
+
+type directoryPublicationCmd struct {
+	Retry bool `help:"Send again what was refused."`
+}
+
+func (d directoryPublicationCmd) Run(ctx context.Context, c *cli) error {
+	r, err := c.rooms(ctx)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	if !r.Publication.Sends() {
+		fmt.Println("publication.url is not set: changes are kept and not sent")
+	}
+	if d.Retry {
+		n, err := r.Publication.Retry(ctx, 0)
+		fmt.Println(n, "BAL will be sent again")
+		return err
+	}
+	waiting, parked, since, err := r.Publication.Counts(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%d BAL wait, %d were refused\n", waiting, parked)
+	if waiting > 0 {
+		fmt.Println("the oldest waits since", since.Format(time.DateTime))
+	}
+	return printRefused(ctx, r)
+}
+
+// printRefused lists every BAL that the national directory refuses, some at a time.
+func printRefused(ctx context.Context, r *app.Rooms) error {
+	const some = 500
+	t := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	defer t.Flush()
+	for after := id.BAL(0); ; {
+		refused, err := r.Publication.Refusals(ctx, after, some)
+		if err != nil {
+			return err
+		}
+		for _, f := range refused {
+			fmt.Fprintf(t, "bal %d\t%s\t%d\t%s\t%s\t%s\n", f.BAL, f.Way, f.HTTP, f.Code, f.Text, day(f.At))
+		}
+		if len(refused) < some {
+			return nil
+		}
+		after = refused[len(refused)-1].BAL
+	}
 }
 
 type directorySearchCmd struct {
