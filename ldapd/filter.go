@@ -10,7 +10,6 @@ import (
 
 	"pli/directory/listing"
 	"pli/directory/search"
-	"pli/health"
 )
 
 // Choices of a Filter (RFC 4511 §4.5.1.7), by their tags.
@@ -274,16 +273,19 @@ func (f *filter) leaf() (c search.Cond, defined bool) {
 	if a == nil {
 		return nil, false
 	}
-	if f.op == filterPresent || f.op == filterSubstrings && f.whole() == "" {
-		// What most have is taken for what all have: an address book asks for (mail=*).
-		if a.always || len(a.fields) > 0 {
-			return always, true
-		}
+	present := f.op == filterPresent || f.op == filterSubstrings && f.whole() == ""
+	switch {
+	case present && a.always:
+		return always, true
+	case len(a.fields) == 0:
 		return never, true
 	}
 	var conds []search.Cond
 	for _, field := range a.fields {
 		c, ok := f.on(field)
+		if present {
+			c, ok = search.Prefix{Field: field}, true // any beginning will do
+		}
 		if !ok {
 			return nil, false
 		}
@@ -317,16 +319,8 @@ func (f *filter) whole() string {
 // on is the condition on one field. The end of a value is looked for anywhere in it, and
 // parts in any order: more may be found, never less.
 func (f *filter) on(field search.Field) (search.Cond, bool) {
-	switch field {
-	case search.Key:
+	if field == search.Key {
 		return f.onKey()
-	case search.Kind:
-		return f.onKind()
-	case search.PP:
-		if f.op == filterSubstrings {
-			return nil, false
-		}
-		return search.Equal{Field: field, Value: strings.TrimSpace(f.value)}, true
 	}
 	if f.op != filterSubstrings {
 		v := trimValue(field, f.value)
@@ -346,10 +340,6 @@ func (f *filter) on(field search.Field) (search.Cond, bool) {
 	}
 	for _, v := range append(slices.Clone(f.any), f.final) {
 		if v = trimValue(field, v); v == "" {
-			continue
-		}
-		if field == search.PostalCode || field == search.Profession || field == search.KnowHow || field == search.Department {
-			conds = append(conds, search.Words{Field: field, Value: v})
 			continue
 		}
 		conds = append(conds, search.Contains{Field: field, Value: v})
@@ -386,19 +376,6 @@ func (f *filter) onKey() (search.Cond, bool) {
 		return never, true
 	}
 	return search.Equal{Field: search.Key, Value: k.String()}, true
-}
-
-var kinds = []health.BALKind{health.PER, health.ORG, health.APP, health.CAB}
-
-// onKind is a condition on the kind of BAL: there are four.
-func (f *filter) onKind() (search.Cond, bool) {
-	var conds []search.Cond
-	for _, k := range kinds {
-		if f.holds([]string{string(k)}) == yes {
-			conds = append(conds, search.Equal{Field: search.Kind, Value: string(k)})
-		}
-	}
-	return or(conds), true
 }
 
 // completes reports whether a filter is one that a program sends while somebody types a
