@@ -261,7 +261,7 @@ type ImportOptions struct {
 }
 
 // errNotKept ends a transaction whose result was only looked at.
-var errNotKept = errors.New("app: not kept")
+var errNotKept = fault.New(fault.Conflict, "app.ImportRegister", "not-kept")
 
 // ImportRegister makes and changes the BAL of a sheet, line by line. A line that is
 // refused leaves no trace; the others are carried out. Again is fine.
