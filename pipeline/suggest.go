@@ -108,7 +108,7 @@ func shownAddress(s search.Suggestion) string {
 // shownHolder is « NOM Prénom, ville ».
 func shownHolder(s search.Suggestion) string {
 	var parts []string
-	for _, v := range []string{s.Listing.Name(), s.Listing.City} {
+	for _, v := range []string{s.Listing.Name(), s.Listing.Town()} {
 		if v = short(v); v != "" && v != s.Listing.Address {
 			parts = append(parts, v)
 		}

@@ -8,6 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
+	"pli/directory"
 	"pli/directory/listing"
 	"pli/directory/search"
 	"pli/fault"
@@ -15,6 +18,7 @@ import (
 	"pli/identity"
 	"pli/internal/clamav"
 	"pli/internal/id"
+	"pli/internal/pg"
 	"pli/internal/sample"
 	"pli/mail"
 	"pli/outbound"
@@ -221,3 +225,56 @@ func TestOpenDirectory(t *testing.T) {
 		t.Errorf("%d doors, %v", doors, err)
 	}
 }
+
+// The directory itself suggests: the one named by the structure, the same professional
+// elsewhere, a neighbour for a slip of the finger; never one on the liste rouge.
+func TestTheDirectorySuggests(t *testing.T) {
+	t.Parallel()
+	h := newWalkHouse(t, clamav.None{})
+	h.d.Suggest = search.New(h.db, h.d.Directory)
+	accounts := identity.New(identity.Deps{DB: h.db, Index: h.index, Boxes: h.d.Directory, Now: h.d.Now})
+	h.person(accounts, "rouge", "rose.cachee@mss-a.example", health.PER, func(b *directory.NewBAL) { b.Unlisted = true })
+	in := func(sql string, args ...any) {
+		t.Helper()
+		if _, err := h.db.Exec(t.Context(), sql, args...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l := listing.Listing{Kind: health.PER, Address: "nadia.hamdi@mss-c.example", PPType: "8", PP: "89970000017", FamilyName: "Hamdi", GivenName: "Nadia", City: "Lyon",
+		Rank: 1, SinceAt: h.clock, ChangedAt: h.clock, SeenAt: h.clock}
+	l.Key = listing.KeyOf(l.Address, l.PP, l.Place, l.Service)
+	if _, err := h.db.Pool().CopyFrom(t.Context(), pgx.Identifier{"listing_a"}, listing.Columns, pgx.CopyFromRows([][]any{l.Row()})); err != nil {
+		t.Fatal(err)
+	}
+	in(`INSERT INTO departed (address, kind, pp_type, pp, gone_at) VALUES ('n.hamdi@mss-b.example', 'PER', '8', '89970000017', $1)`, h.clock)
+	h.d.Directory.Plug(directory.Plugs{Traces: noTraces{}})
+	if err := h.db.InTx(t.Context(), func(ctx context.Context, tx *pg.Tx) error {
+		_, err := h.d.Directory.MoveTx(ctx, tx, h.people["karim"].who.BAL, directory.Move{To: health.Closed, Cause: "closed-by-operator", At: h.clock, Replacement: h.people["adele"].address})
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	refusal := func(to string) string {
+		return fault.TextOf(h.SubmitRecipient(t.Context(), h.people["chir"].who, mail.MustAddress(to), 0)).FR
+	}
+	for to, want := range map[string]string{
+		"karim.haddad@mss-a.example": "La boîte est fermée depuis le 2 mars 2026. Adresse actuelle trouvée dans l'annuaire : adele.martin@mss-a.example (MARTIN adele).",
+		"adele.martn@mss-a.example":  "Cette adresse n'existe pas (ou plus). Adresse voisine dans l'annuaire, à vérifier : adele.martin@mss-a.example (MARTIN adele).",
+		"rose.cache@mss-a.example":   "Cette adresse n'existe pas (ou plus).",
+		"cachee.rose@mss-a.example":  "Cette adresse n'existe pas (ou plus).",
+		"nobody@mss-a.example":       "Cette adresse n'existe pas (ou plus).",
+	} {
+		if got := refusal(to); got != want {
+			t.Errorf("%s: %s", to, got)
+		}
+	}
+	if text := h.report("moved", "adele", "n.hamdi@mss-b.example", "5.1.1"); !strings.Contains(text, "nadia.hamdi@mss-c.example, HAMDI Nadia, Lyon (m=C3=AAme professionnel)") &&
+		!strings.Contains(strings.ReplaceAll(text, "=\r\n", ""), "nadia.hamdi@mss-c.example, HAMDI Nadia, Lyon (m=C3=AAme professionnel)") {
+		t.Error(text)
+	}
+}
+
+// noTraces takes the register's, which are no business of this test.
+type noTraces struct{}
+
+func (noTraces) TraceTx(context.Context, *pg.Tx, ...directory.Act) error { return nil }
