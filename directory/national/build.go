@@ -69,7 +69,11 @@ func (im *Importer) missing(ctx context.Context, s sheet, part string) ([]index,
 	var out []index
 	for _, x := range wanted {
 		if !have[uniqueness(x)+x.using] {
-			x.name = strings.Replace(x.name, s.table("own"), s.table(part), 1)
+			name := strings.Replace(x.name, s.table("own"), s.table(part), 1)
+			if name == x.name {
+				name += "_" + part
+			}
+			x.name = name
 			out = append(out, x)
 		}
 	}
@@ -158,11 +162,16 @@ func (im *Importer) keys(ctx context.Context, part string) error {
 	})
 }
 
-// state is the SQLSTATE of an error, "" when it has none.
-func state(err error) string {
+// sqlState is the SQLSTATE of an error, "" when it has none or has been translated to a
+// kind that tells enough.
+func sqlState(err error) string {
 	var pe *pgconn.PgError
 	if errors.As(err, &pe) {
 		return pe.Code
+	}
+	var fe *fault.Error
+	if errors.As(err, &fe) && strings.HasPrefix(fe.Code, "sqlstate-") && len(fe.Code) >= 14 {
+		return fe.Code[9:14]
 	}
 	return ""
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -66,8 +67,27 @@ func (im *Importer) readBAL(c *extraction.Correspondance, out *balLine) {
 	l := &out.listing
 	l.Key = listing.KeyOf(l.Address, l.PP, l.Place, l.Service)
 	row := l.Row()
+	if slices.ContainsFunc(row[:len(row)-1], long) {
+		out.cause = "too-long"
+		return
+	}
 	out.words, _ = row[len(row)-1].(string)
 	out.text, out.sum = listings.encode(out.text, row)
+}
+
+// textSize is the longest value that is taken, in octets: an index row of PostgreSQL
+// holds 2,700, and some of ours hold two values.
+const textSize = 1000
+
+func long(v any) bool {
+	s, ok := v.(string)
+	return ok && len(s) > textSize
+}
+
+// longFolded reports whether a value is too long, or would be once folded: a letter may
+// fold into eighteen (U+FDFA), which takes eleven times its octets.
+func longFolded(s string) bool {
+	return len(s) > textSize || len(s) > textSize/11 && len(listing.Fold(s)) > textSize
 }
 
 // nationalPatients is the domain of patients' addresses (mssante.md §3.3), whatever the
@@ -82,6 +102,11 @@ func readActivity(a *extraction.Activity, out *activityLine) {
 	id := listing.PractitionerID(ppType, pp)
 	if id == "" {
 		out.cause = "no-identifier"
+		return
+	}
+	if slices.ContainsFunc([]string{pp, a.FamilyName, a.GivenName, a.Structure, a.TradeName, a.City, a.Cedex, a.PostalCode, a.Profession,
+		a.KnowHow, a.FINESS, a.FINESSEJ, a.SIRET, a.SIREN, a.Technical}, longFolded) {
+		out.cause = "too-long"
 		return
 	}
 	out.practitioner = listing.Practitioner{

@@ -348,8 +348,24 @@ func TestWhatAFileMayNotBringIn(t *testing.T) {
 	if got := one[string](t, im, `SELECT family_name || '/' || profession || '/' || profession_label FROM listing_{p} WHERE pp = '89970000041'`); got != `O\'NEIL "le  petit"/ZZ9/Profession nouvelle` {
 		t.Fatalf("%q", got)
 	}
+	// A line that no index could hold is refused, not the whole file.
+	for range 200 {
+		lines = append(lines, per(fmt.Sprintf("q%d@medecin.example", len(lines)), "89970000066", "MARTIN", "Léa", "990000019"))
+	}
+	lines = append(lines, per("a.b@medecin.example", "89970000066", strings.Repeat("ab3Xz9", 500), "Léa", "990000019"),
+		per("a.c@medecin.example", "89970000066", strings.Repeat("\ufdfa", 100), "Léa", "990000019"))
+	if r := doImport(t, im, extraction.Correspondances, bals(t, 1, lines...)); r.Refused != 4 {
+		t.Fatalf("%+v", r)
+	}
 	// The same again, carried and not read.
-	doImport(t, im, extraction.Activities, exercisesFile(t, 0, act("89970000017", "HADDAD", "Karim", "990000019")))
+	exercises := []extraction.Activity{act("89970000017", "HADDAD", "Karim", "990000019")}
+	for i := range 300 {
+		exercises = append(exercises, act(rppsOf(5000+i), "MARTIN", "Léa", "990000019"))
+	}
+	exercises = append(exercises, act(rppsOf(301), strings.Repeat("\ufdfa", 100), "Léa", "990000019"), act(rppsOf(302), "X", strings.Repeat("k7", 600), "990000019"))
+	if r := doImport(t, im, extraction.Activities, exercisesFile(t, 0, exercises...)); r.Refused != 2 {
+		t.Fatalf("%+v", r)
+	}
 	if got := one[string](t, im, `SELECT family_name FROM practitioner_{p} WHERE pp = '89970000041'`); got != `O\'NEIL "le  petit"` {
 		t.Fatalf("%q", got)
 	}

@@ -287,7 +287,7 @@ func (im *Importer) clear(ctx context.Context, conn *pgxpool.Conn, s sheet, part
 		if err == nil {
 			return tx, nil
 		}
-		if state(err) != lockNotAvail {
+		if sqlState(err) != lockNotAvail {
 			return nil, err
 		}
 		if try == clearTries {

@@ -568,5 +568,9 @@ func cause(err error) string {
 	if errors.As(err, &fe) && fe.Kind == fault.InvalidContent {
 		return fe.Code
 	}
+	// What PostgreSQL cannot keep (22, 54) it could not keep tomorrow either.
+	if s := sqlState(err); strings.HasPrefix(s, "22") || strings.HasPrefix(s, "54") {
+		return "sqlstate-" + s
+	}
 	return ""
 }

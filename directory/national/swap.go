@@ -38,6 +38,13 @@ DELETE FROM departed d WHERE EXISTS (SELECT 1 FROM listing_{new} n WHERE n.f_add
 
 	departedDomains = `SELECT DISTINCT split_part(address, '@', 2) FROM departed WHERE gone_at = $1`
 
+	// Traces of an address are kept three years (mssante.md §3.4), lines refused a season.
+	forgetDeparted = `DELETE FROM departed WHERE gone_at < $1::timestamptz - interval '3 years'`
+
+	forgetRefusals = `
+DELETE FROM national_refusal r USING national_import i
+WHERE i.id = r.import_id AND i.started_at < $1::timestamptz - interval '90 days'`
+
 	deleteDeparted = `DELETE FROM departed WHERE gone_at = $1 AND split_part(address, '@', 2) = ANY($2::text[])`
 )
 
@@ -64,6 +71,11 @@ func (im *Importer) swap(ctx context.Context, r *Report, owner []byte, o Options
 		}
 		if err := follow(ctx, tx, old, fresh, now); err != nil {
 			return err
+		}
+		for _, sql := range []string{forgetDeparted, forgetRefusals} {
+			if _, err := tx.Exec(ctx, sql, now); err != nil {
+				return err
+			}
 		}
 		im.step("swap")
 		if _, err := tx.Exec(ctx, flip, fresh, now); err != nil {
