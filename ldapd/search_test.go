@@ -14,8 +14,15 @@ import (
 )
 
 // What programs send, word for word, with what is found.
-func TestFiltersOfPrograms(t *testing.T) {
-	h := newHouse(t, options{})
+func TestFiltersOfPrograms(t *testing.T) { overBoth(t, testFiltersOfPrograms) }
+
+// overBoth asks a directory of a few in memory, and the real one.
+func overBoth(t *testing.T, f func(t *testing.T, h *house)) {
+	t.Run("few", func(t *testing.T) { f(t, newHouse(t, options{})) })
+	t.Run("real", func(t *testing.T) { f(t, newHouse(t, options{search: realDirectory(t, people())})) })
+}
+
+func testFiltersOfPrograms(t *testing.T, h *house) {
 	c := h.signedIn()
 	for _, x := range []struct{ from, filter, want string }{
 		{"Thunderbird, completing", "(|(cn=*hadd**)(mail=*hadd*)(givenName=*hadd*)(sn=*hadd*))", "k.haddad karim.haddad"},
@@ -48,8 +55,9 @@ func TestFiltersOfPrograms(t *testing.T) {
 	}
 }
 
-func TestFilters(t *testing.T) {
-	h := newHouse(t, options{})
+func TestFilters(t *testing.T) { overBoth(t, testFilters) }
+
+func testFilters(t *testing.T, h *house) {
 	c := h.signedIn()
 	all := "anne.martin cardiologie eloise.lheritier k.haddad karim.haddad"
 	for _, x := range []struct{ filter, want string }{
