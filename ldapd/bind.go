@@ -70,6 +70,9 @@ func (c *conn) bind(m message) bool {
 		return false
 	}
 	c.ops.Wait()
+	if c.bound {
+		c.since = time.Now()
+	}
 	c.who, c.bound, c.authzID = identity.SignIn{}, false, ""
 	ctx, cancel := context.WithTimeout(c.ctx, commandTimeout)
 	defer cancel()

@@ -75,7 +75,10 @@ func (c *conn) secure() error {
 		return ctx.Err()
 	}
 	defer func() { <-c.s.handshake }()
-	_ = c.net.SetDeadline(time.Now().Add(handshakeTimeout))
+	if err := c.deadline(time.Now().Add(handshakeTimeout)); err != nil {
+		return err
+	}
+	_ = c.net.SetWriteDeadline(time.Now().Add(handshakeTimeout))
 	tc := tls.Server(c.net, c.s.d.TLS)
 	if err := tc.HandshakeContext(ctx); err != nil {
 		c.s.metrics.handshakeFailures.Inc()

@@ -190,5 +190,5 @@ func addressOf(s string) (string, bool) {
 		}
 		s = strings.TrimSpace(a.value)
 	}
-	return s, strings.Contains(s, "@") && len(s) <= 320
+	return s, strings.Contains(s, "@") && len(s) <= 320 && checkValue(s) == nil
 }

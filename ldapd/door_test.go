@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/go-ldap/ldap/v3"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"pli/fault"
 	"pli/internal/limit"
@@ -144,6 +145,46 @@ func TestARightThatIsLost(t *testing.T) {
 	h.deny.Store(fault.New(fault.Closed, "gate.Ask", ""))
 	if _, err := c.Search(sub("(sn=martin)")); err == nil {
 		t.Error("a closed BAL asks on")
+	}
+	h.deny.Store(nil)
+	h.later.Store(0)
+	x := h.raw()
+	write(t, x, bindMsg(1, address, password))
+	readAnswers(t, x, 1)
+	h.deny.Store(fault.New(fault.Closed, "gate.Ask", ""))
+	h.later.Store(int64(6 * time.Minute))
+	write(t, x, searchMsg(2, "(sn=martin)"))
+	all, err := io.ReadAll(x)
+	if got := results(all); err != nil || len(got) != 1 || got[0] != (answer{0, tagExtendedResponse, strongerAuthRequired}) {
+		t.Errorf("%v %v", got, err)
+	}
+}
+
+func TestWhatIsCounted(t *testing.T) {
+	r := prometheus.NewPedanticRegistry()
+	h := newHouse(t, options{metrics: r})
+	c := h.signedIn()
+	_ = h.dial().Bind(address, "faux")
+	_, _ = c.Search(sub("(sn=haddad)", "mail"))
+	_, _ = c.Search(baseRead("o=autre", "(sn=haddad)"))
+	_ = c.Del(ldap.NewDelRequest(base, nil))
+	families, err := r.Gather()
+	h.check(err)
+	got := map[string]float64{}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			name := strings.TrimPrefix(f.GetName(), "pli_ldapd_")
+			for _, l := range m.GetLabel() {
+				name += " " + l.GetValue()
+			}
+			got[name] = m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
+		}
+	}
+	for name, want := range map[string]float64{"connections": 2, "binds_total password ok": 1, "binds_total password wrong-secret": 1, "searches_total ok": 1,
+		"searches_total no-such-object": 1, "search_seconds": 2, "entries_total": 2, "operations_total delete refused": 1} {
+		if got[name] != want {
+			t.Errorf("%s is %v, want %v", name, got[name], want)
+		}
 	}
 }
 

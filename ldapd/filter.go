@@ -277,8 +277,8 @@ func (f *filter) leaf() (c search.Cond, defined bool) {
 	switch {
 	case present && a.always:
 		return always, true
-	case len(a.fields) == 0:
-		return never, true
+	case len(a.fields) == 0: // false where nobody has one, and unknown where some may
+		return never, a.values == nil && !a.always
 	}
 	var conds []search.Cond
 	for _, field := range a.fields {

@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"github.com/go-ldap/ldap/v3"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"pli/directory/listing"
 	"pli/directory/search"
@@ -247,9 +248,10 @@ func crowdOf(n int) []listing.Listing {
 }
 
 type options struct {
-	config Config
-	crowd  []listing.Listing
-	search Searcher
+	config  Config
+	metrics prometheus.Registerer
+	crowd   []listing.Listing
+	search  Searcher
 }
 
 func newHouse(t testing.TB, o options) *house {
@@ -264,7 +266,7 @@ func newHouse(t testing.TB, o options) *house {
 	if o.search != nil {
 		found = o.search
 	}
-	h.server, err = New(Deps{SignIn: h, Reader: h, Search: found, Limit: limit.New(nil), Tickets: tickets, TLS: serverTLS(t), Now: h.now,
+	h.server, err = New(Deps{SignIn: h, Reader: h, Search: found, Limit: limit.New(nil), Tickets: tickets, TLS: serverTLS(t), Now: h.now, Metrics: o.metrics,
 		Log: slog.New(slog.NewJSONHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		VerifyClient: func(cs tls.ConnectionState) (*x509.Certificate, error) {
 			if cs.PeerCertificates[0].Subject.CommonName == "dehors" {
