@@ -30,7 +30,7 @@ const lockKey = 0x706c69_01
 // whose code is the cause: truncated, columns, no-header, not-zip, older, empty,
 // too-many-refused, too-many-gone, mass-endings… Nothing has changed then.
 //
-// Errors besides: fault.Invalid for an unknown dataset, fault.Conflict (import-runs),
+// Errors besides: fault.Invalid for an unknown dataset, fault.Conflict (import-runs, file-changed),
 // fault.NotFound (no-file), those of the database.
 func (im *Importer) Import(ctx context.Context, d extraction.Dataset, path string, o Options) (Report, error) {
 	const op = "national.Import"
@@ -40,7 +40,7 @@ func (im *Importer) Import(ctx context.Context, d extraction.Dataset, path strin
 	if o.MaxLoss == 0 {
 		o.MaxLoss = im.Config.MaxLoss
 	}
-	sum, size, err := digest(ctx, path)
+	sum, is, err := digest(ctx, path)
 	if err != nil {
 		return Report{}, err
 	}
@@ -55,17 +55,17 @@ func (im *Importer) Import(ctx context.Context, d extraction.Dataset, path strin
 	} else if err != nil && !fault.Is(err, fault.NotFound) {
 		return Report{}, err
 	}
-	r, err := im.run(ctx, d, path, sum, size, o)
+	r, err := im.run(ctx, d, path, sum, is, o)
 	im.tell(ctx, r, err)
 	return r, err
 }
 
-func (im *Importer) run(ctx context.Context, d extraction.Dataset, path string, sum []byte, size int64, o Options) (Report, error) {
-	r, err := im.begin(ctx, d, path, sum, size, o)
+func (im *Importer) run(ctx context.Context, d extraction.Dataset, path string, sum []byte, is os.FileInfo, o Options) (Report, error) {
+	r, err := im.begin(ctx, d, sum, is.Size(), o)
 	if err != nil {
 		return r, err
 	}
-	err = im.steps(ctx, &r, path, o)
+	err = im.steps(ctx, &r, path, is, o)
 	code := cause(err)
 	if code == "" {
 		return r, pg.Error("national.Import", err)
@@ -78,14 +78,14 @@ func (im *Importer) run(ctx context.Context, d extraction.Dataset, path string, 
 }
 
 // steps stages the file unless it is staged, then builds the part and swaps.
-func (im *Importer) steps(ctx context.Context, r *Report, path string, o Options) error {
+func (im *Importer) steps(ctx context.Context, r *Report, path string, is os.FileInfo, o Options) error {
 	owner := []byte(rand.Text())
 	into, err := im.resume(ctx, *r, owner)
 	if err != nil {
 		return err
 	}
 	if into == "" {
-		if into, err = im.stage(ctx, r, path, owner, o); err != nil {
+		if into, err = im.stage(ctx, r, path, is, owner, o); err != nil {
 			return err
 		}
 	}
@@ -98,31 +98,39 @@ func (im *Importer) steps(ctx context.Context, r *Report, path string, o Options
 	return im.swap(ctx, r, owner, o)
 }
 
-// digest is the SHA-256 of a file. Errors: fault.NotFound.
-func digest(ctx context.Context, path string) ([]byte, int64, error) {
+// digest is the SHA-256 of a file, and what the file is. Errors: fault.NotFound.
+func digest(ctx context.Context, path string) ([]byte, os.FileInfo, error) {
 	const op = "national.Import"
 	f, err := os.Open(path)
 	if err != nil {
 		if errors.Is(err, os.ErrNotExist) {
-			return nil, 0, fault.New(fault.NotFound, op, "no-file")
+			return nil, nil, fault.New(fault.NotFound, op, "no-file")
 		}
-		return nil, 0, fault.New(fault.Unavailable, op, "unreadable-file") // the cause would say the path
+		return nil, nil, fault.New(fault.Unavailable, op, "unreadable-file") // the cause would say the path
 	}
 	defer f.Close()
+	is, err := f.Stat()
+	if err != nil {
+		return nil, nil, fault.New(fault.Unavailable, op, "unreadable-file")
+	}
 	h := sha256.New()
-	var size int64
 	for {
-		n, err := io.CopyN(h, f, 8<<20)
-		size += n
+		_, err := io.CopyN(h, f, 8<<20)
 		switch {
 		case errors.Is(err, io.EOF):
-			return h.Sum(nil), size, nil
+			return h.Sum(nil), is, nil
 		case err != nil:
-			return nil, 0, fault.New(fault.Unavailable, op, "unreadable-file")
+			return nil, nil, fault.New(fault.Unavailable, op, "unreadable-file")
 		case ctx.Err() != nil:
-			return nil, 0, fault.Wrap(fault.Timeout, op, "", ctx.Err())
+			return nil, nil, fault.Wrap(fault.Timeout, op, "", ctx.Err())
 		}
 	}
+}
+
+// same reports whether a path still leads to the file whose sum was taken.
+func same(path string, is os.FileInfo) bool {
+	now, err := os.Stat(path)
+	return err == nil && os.SameFile(is, now) && now.Size() == is.Size() && now.ModTime().Equal(is.ModTime())
 }
 
 // lock lets one import run at a time in the whole house. Errors: fault.Conflict.
@@ -173,7 +181,7 @@ VALUES ($1, $2, $3, $4, $5, 'staging', $6) RETURNING id`
 
 // begin finds the row of an import of this file that was cut off, or writes a new one.
 // What was begun of another file of the dataset is given up.
-func (im *Importer) begin(ctx context.Context, d extraction.Dataset, path string, sum []byte, size int64, o Options) (r Report, err error) {
+func (im *Importer) begin(ctx context.Context, d extraction.Dataset, sum []byte, size int64, o Options) (r Report, err error) {
 	now := im.now()
 	err = im.DB.InTx(ctx, func(ctx context.Context, tx *pg.Tx) error {
 		if _, err := tx.Exec(ctx, giveUpOthers, d, sum, now); err != nil {
@@ -237,7 +245,7 @@ func (im *Importer) resume(ctx context.Context, r Report, owner []byte) (part st
 }
 
 // stage reads the file into the idle part.
-func (im *Importer) stage(ctx context.Context, r *Report, path string, owner []byte, o Options) (into string, err error) {
+func (im *Importer) stage(ctx context.Context, r *Report, path string, is os.FileInfo, owner []byte, o Options) (into string, err error) {
 	r.reset()
 	file, err := extraction.Open(path, r.Dataset, extraction.Limits{})
 	if err != nil {
@@ -265,6 +273,9 @@ func (im *Importer) stage(ctx context.Context, r *Report, path string, owner []b
 	}
 	if err := s.finish(ctx); err != nil {
 		return "", err
+	}
+	if !same(path, is) {
+		return "", fault.New(fault.Conflict, "national.stage", "file-changed")
 	}
 	err = s.guard(o.MaxLoss)
 	if err != nil && (!o.Force || r.Kept == 0) {

@@ -525,6 +525,23 @@ func TestAnImportThatIsCutOffGoesOn(t *testing.T) {
 	}
 }
 
+func TestAFileThatChangesWhileItIsRead(t *testing.T) {
+	im := house(t)
+	path := published(t, extraction.Correspondances, invent.Options{Seed: 1, Size: 100})
+	im.step = func(s string) {
+		if s == "staging" {
+			if err := os.Rename(published(t, extraction.Correspondances, invent.Options{Seed: 2, Size: 100}), path); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if _, err := im.Import(t.Context(), extraction.Correspondances, path, Options{}); !fault.Is(err, fault.Conflict) {
+		t.Fatal(err)
+	}
+	im.step = func(string) {}
+	doImport(t, im, extraction.Correspondances, path)
+}
+
 func TestOneImportAtATime(t *testing.T) {
 	im, second := house(t), (*Importer)(nil)
 	second = on(im.DB)
