@@ -143,7 +143,8 @@ func Correspondances(o Options) iter.Seq[*extraction.Correspondance] {
 		names := newAddresses(o.Size)
 		var line extraction.Correspondance
 		for slot := 0; p.born(slot) <= o.Day; slot++ {
-			address := names.unique(p.address(slot)) // also of those who are gone: it is never given again
+			local, domain := p.address(slot)
+			address := names.unique(p.die(forNumber, slot), local, domain) // also of those who are gone: it is never given again
 			if p.gone(slot) <= o.Day {
 				continue
 			}

@@ -39,6 +39,7 @@ const (
 	forChange
 	forPlace
 	forOwner
+	forNumber
 )
 
 // die gives numbers that depend on the seed, on what they are for and on whom.
@@ -570,7 +571,12 @@ func (p *population) address(slot int) (local, at string) {
 	at = p.domains[rank].name
 	d := p.die(forAddress, slot)
 	if !p.personal(slot) {
-		return strings.ReplaceAll(slug(p.service(slot)), "-", "."), at
+		local = strings.ReplaceAll(slug(p.service(slot)), "-", ".")
+		if p.domains[rank].region { // of many structures
+			d.next()
+			local += "." + slug(p.cities[d.of(p.byCity)].name)
+		}
+		return local, at
 	}
 	one := p.person(p.owner(slot))
 	if p.o.Day > 0 { // an address does not follow a marriage
@@ -734,15 +740,12 @@ func newAddresses(size int) *addresses {
 	return &addresses{slots: make([]uint64, n)}
 }
 
-// unique adds a number to the local part until nobody has it.
-func (a *addresses) unique(local, domain string) string {
+// unique adds a number to the local part until nobody has it: the more have the name, the
+// longer the number.
+func (a *addresses) unique(d die, local, domain string) string {
 	address := local + "@" + domain
-	for n := 2; !a.add(address); n++ {
-		step := n
-		if n > 9 { // a name that many share: far from the last one
-			step = n*n - 50
-		}
-		address = local + strconv.Itoa(step) + "@" + domain
+	for most := 10; !a.add(address); most = min(4*most, 1_000_000_000) {
+		address = local + strconv.Itoa(2+d.below(most)) + "@" + domain
 	}
 	return address
 }
