@@ -309,7 +309,9 @@ TLSCertificateFile %[1]s/cert.pem
 TLSCertificateKeyFile %[1]s/key.pem
 sizelimit 100
 timelimit 3
+tool-threads 2
 database mdb
+envflags nosync writemap
 maxsize 17179869184
 suffix "c=fr"
 directory %[1]s/slapd
