@@ -89,6 +89,7 @@ type sample struct {
 	entries [kinds]int
 	slow    int // beyond the time limit
 	wall    time.Duration
+	cpu     time.Duration // of the server
 }
 
 func (s *sample) add(o *sample) {
@@ -98,6 +99,7 @@ func (s *sample) add(o *sample) {
 	}
 	s.slow += o.slow
 	s.wall += o.wall
+	s.cpu += o.cpu
 }
 
 // load asks over so many connections for so long, each one question after the other, ten
@@ -109,7 +111,7 @@ func load(ctx context.Context, s *server, qs []question, conns int, d time.Durat
 	var wg sync.WaitGroup
 	var failed error
 	all := &sample{}
-	started := time.Now()
+	started, worked := time.Now(), s.cpu()
 	for i := range conns {
 		wg.Go(func() {
 			got, err := one(ctx, s, qs, i*len(qs)/conns)
@@ -120,7 +122,7 @@ func load(ctx context.Context, s *server, qs []question, conns int, d time.Durat
 		})
 	}
 	wg.Wait()
-	all.wall = time.Since(started)
+	all.wall, all.cpu = time.Since(started), s.cpu()-worked
 	return all, failed
 }
 
@@ -181,6 +183,7 @@ func report(servers []*server, sums []*sample, conns int) {
 			took, entries = append(took, sum.took[k]...), entries+sum.entries[k]
 		}
 		line("all", s, sum, took, entries, float64(len(took))/sum.wall.Seconds())
+		fmt.Printf("%21s %.2f ms of processor a question\n", s.name, sum.cpu.Seconds()*1000/float64(max(1, len(took))))
 		if sum.slow > 0 {
 			fmt.Printf("%21s %d beyond the time limit\n", s.name, sum.slow)
 		}

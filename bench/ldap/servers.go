@@ -19,6 +19,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -49,6 +51,7 @@ type server struct {
 	addr  string // of its LDAPS
 	bind  bool
 	tls   *tls.Config
+	pids  []int // of what it runs in, with all below
 	stops []func()
 }
 
@@ -94,6 +97,7 @@ func startOurs(ctx context.Context, o options) (*server, error) {
 		s.stop()
 		return nil, err
 	}
+	s.pids = []int{db.PID(), cmd.Process.Pid}
 	s.stops = append(s.stops, func() { _ = cmd.Process.Signal(syscall.SIGTERM); _ = cmd.Wait() })
 	s.addr, err = bufio.NewReader(out).ReadString('\n')
 	if s.addr = strings.TrimSpace(s.addr); err != nil {
@@ -352,6 +356,7 @@ func startSlapd(ctx context.Context, o options) (*server, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
+	s.pids = []int{cmd.Process.Pid}
 	s.stops = append(s.stops, func() { _ = cmd.Process.Signal(syscall.SIGTERM); _ = cmd.Wait() })
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		c, err := net.Dial("tcp", s.addr)
@@ -364,4 +369,38 @@ func startSlapd(ctx context.Context, o options) (*server, error) {
 			return nil, err
 		}
 	}
+}
+
+// cpu is the time that a server's processes have worked: what a question costs even
+// where others use the machine too.
+func (s *server) cpu() time.Duration {
+	const tick = time.Second / 100 // USER_HZ
+	below := map[int][]int{}
+	worked := map[int]time.Duration{}
+	files, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			continue
+		}
+		var pid int
+		_, _ = fmt.Sscan(string(b), &pid)
+		fields := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
+		if len(fields) < 15 {
+			continue
+		}
+		parent, _ := strconv.Atoi(fields[1])
+		below[parent] = append(below[parent], pid)
+		for _, i := range []int{11, 12} { // utime, stime
+			n, _ := strconv.Atoi(fields[i])
+			worked[pid] += time.Duration(n) * tick
+		}
+	}
+	var sum time.Duration
+	for todo := slices.Clone(s.pids); len(todo) > 0; {
+		pid := todo[0]
+		todo = append(todo[1:], below[pid]...)
+		sum += worked[pid]
+	}
+	return sum
 }
