@@ -263,10 +263,10 @@ func (p *Publisher) look(ctx context.Context, r *row, at placed) error {
 func (p *Publisher) settle(ctx context.Context, r *row, operation string, published *placed, told bool) error {
 	now := p.d.Now()
 	batch := &pgx.Batch{}
-	batch.Queue(sqlSettle, r.bal, published.column(), now, told)
-	if told || !same(r.published, published) {
+	if told || !same(r.published, published) { // before the rest: whoever changes a BAL locks it first, too
 		batch.Queue(sqlStep, r.bal, now, operation, "done", 0, "")
 	}
+	batch.Queue(sqlSettle, r.bal, published.column(), now, told)
 	err := p.d.DB.InTx(ctx, func(ctx context.Context, tx *pg.Tx) error { return tx.SendBatch(ctx, batch).Close() })
 	if err == nil {
 		r.published, r.tried, r.attempts = published, nil, 0
@@ -335,13 +335,14 @@ INSERT INTO publication (bal_id, state, next_at, changed_at)
 SELECT b.id, 'waiting', $1, $1 FROM bal b
 WHERE b.kind IN ('PER', 'ORG', 'APP', 'CAB') AND b.state = 'active' AND NOT b.unlisted
   AND NOT EXISTS (SELECT FROM publication p WHERE p.bal_id = b.id)
-ORDER BY b.id LIMIT $2`
+ORDER BY b.id LIMIT $2 FOR KEY SHARE OF b SKIP LOCKED`
 
 	// suspended for long, and announced still
 	sqlSuspended = `
-UPDATE publication p SET revision = p.revision + 1, state = 'waiting', attempts = 0, next_at = $1, changed_at = $1
-FROM bal b WHERE b.id = p.bal_id AND b.state = 'suspended' AND b.state_at < $2
-  AND p.published IS NOT NULL AND p.state = 'told'`
+UPDATE publication SET revision = revision + 1, state = 'waiting', attempts = 0, next_at = $1, changed_at = $1
+WHERE bal_id IN (SELECT p.bal_id FROM publication p JOIN bal b ON b.id = p.bal_id
+  WHERE b.state = 'suspended' AND b.state_at < $2 AND p.published IS NOT NULL AND p.state = 'told'
+  FOR UPDATE OF p SKIP LOCKED)`
 
 	sqlDue = `
 SELECT bal_id, revision FROM publication
@@ -352,31 +353,33 @@ ORDER BY next_at LIMIT $3`
 )
 
 // Sweep finds BAL that were never told of, or are suspended for long, gives a job to what
-// lost its own, and forgets steps of three years ago.
+// lost its own, and forgets steps of three years ago. It waits for nobody who changes the
+// register: what is being changed comes by itself.
 func (p *Publisher) Sweep(ctx context.Context) error {
+	const op = "publication.Sweep"
 	if p.d.Channel == nil {
 		return nil
 	}
 	now := p.d.Now()
+	for _, q := range []struct {
+		sql  string
+		args []any
+	}{
+		{sqlSeed, []any{now, sweepBatch}}, {sqlSuspended, []any{now, now.Add(-p.cfg.SuspendedFor)}}, {sqlForget, []any{now.Add(-stepsKept)}},
+	} {
+		if _, err := p.d.DB.Exec(ctx, q.sql, q.args...); err != nil {
+			return pg.Error(op, err)
+		}
+	}
+	rows, err := p.d.DB.Query(ctx, sqlDue, now, now.Add(-stuckAfter), sweepBatch)
+	if err != nil {
+		return pg.Error(op, err)
+	}
+	due, err := pgx.CollectRows(rows, pgx.RowToStructByPos[sendJob])
+	if err != nil {
+		return pg.Error(op, err)
+	}
 	return p.d.DB.InTx(ctx, func(ctx context.Context, tx *pg.Tx) error {
-		for _, q := range []struct {
-			sql  string
-			args []any
-		}{
-			{sqlSeed, []any{now, sweepBatch}}, {sqlSuspended, []any{now, now.Add(-p.cfg.SuspendedFor)}}, {sqlForget, []any{now.Add(-stepsKept)}},
-		} {
-			if _, err := tx.Exec(ctx, q.sql, q.args...); err != nil {
-				return err
-			}
-		}
-		rows, err := tx.Query(ctx, sqlDue, now, now.Add(-stuckAfter), sweepBatch)
-		if err != nil {
-			return err
-		}
-		due, err := pgx.CollectRows(rows, pgx.RowToStructByPos[sendJob])
-		if err != nil {
-			return err
-		}
 		for _, j := range due {
 			if err := p.d.Jobs.EnqueueTx(ctx, tx, j, job.Unique()); err != nil {
 				return err
