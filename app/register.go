@@ -35,7 +35,7 @@ func RegisterColumns() []RegisterColumn { return slices.Clone(registerColumns) }
 var registerColumns = []RegisterColumn{
 	{"adresse", "adresse de la boîte ; ne change jamais"},
 	{"type", "PER, ORG, APP ou CAB ; ne change jamais"},
-	{"etat", "attente, active, suspendue ou fermee ; vide : inchangé"},
+	{"etat", "attente, active, suspendue ou fermée ; vide : inchangé"},
 	{"cause", "pourquoi l'état change : lettres minuscules, chiffres, tirets"},
 	{"liste_rouge", "oui ou non"},
 	{"rang", "1 : boîte préférée du titulaire"},
@@ -743,7 +743,7 @@ var states = []struct {
 	word  string
 	state health.BALState
 }{
-	{"attente", health.Pending}, {"active", health.Active}, {"suspendue", health.Suspended}, {"fermee", health.Closed}, {"supprimee", health.Purged},
+	{"attente", health.Pending}, {"active", health.Active}, {"suspendue", health.Suspended}, {"fermée", health.Closed}, {"supprimée", health.Purged},
 	{"en attente", health.Pending}, {"pending", health.Pending}, {"suspended", health.Suspended}, {"closed", health.Closed}, {"purged", health.Purged},
 }
 
@@ -758,16 +758,15 @@ func StateWord(s health.BALState) string {
 }
 
 func stateOf(word string) (health.BALState, error) {
-	word = strings.ToLower(health.Fold(word))
-	if word == "" {
+	if word = health.Fold(word); word == "" {
 		return "", nil
 	}
 	for _, w := range states {
-		if w.word == word {
+		if health.Fold(w.word) == word {
 			return w.state, nil
 		}
 	}
-	return "", sheetFault("state", "L'état est attente, active, suspendue ou fermee.", "The state is attente, active, suspendue or fermee.")
+	return "", sheetFault("state", "L'état est attente, active, suspendue ou fermée.", "The state is attente, active, suspendue or fermée.")
 }
 
 const exportBatch = 500
