@@ -115,11 +115,27 @@ func (b *builder) knowHow(v fhir.Value, r string) string {
 // qualification is the condition on what a professional is qualified for: his category,
 // or a profession or savoir-faire of one of his exercises.
 func qualification(b *builder, f fhir.Filter) (string, error) {
-	return any1(f, func(v fhir.Value) string {
-		profession := strings.ReplaceAll(b.coded(v, professionCode), "t.", "r.")
-		return or(b.coded(v, categoryCode),
-			"t.id IN (SELECT r.practitioner FROM "+roles+" r WHERE "+or(profession, b.knowHow(v, "r"))+")")
-	})
+	about := func(b *builder) string { // of role r
+		where, _ := any1(f, func(v fhir.Value) string {
+			return or(strings.ReplaceAll(b.coded(v, professionCode), "t.", "r."), b.knowHow(v, "r"))
+		})
+		return where
+	}
+	a := b.aside()
+	where := about(a)
+	n := a.arg(few + 1)
+	ids, all, err := b.found(strings.NewReplacer("%W", where, "%N", n).Replace(qualifiedBy), a.args...)
+	if err != nil {
+		return "", err
+	}
+	category, _ := any1(f, func(v fhir.Value) string { return b.coded(v, categoryCode) })
+	if all {
+		return or(category, "t.id = ANY("+b.arg(ids)+"::text[])"), nil
+	}
+	where = about(b)
+	return or(category,
+		"(SELECT 1 FROM role_own r WHERE r.practitioner = t.id AND "+where+" LIMIT 1) IS NOT NULL",
+		"(SELECT 1 FROM role_part r WHERE r.practitioner = t.id AND "+where+" LIMIT 1) IS NOT NULL"), nil
 }
 
 // personIdentifier: the national identifier is the number with its type before it.

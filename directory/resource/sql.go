@@ -45,6 +45,32 @@ SELECT id FROM organization_own WHERE id = ANY($1::text[])
 UNION
 SELECT id FROM organization_part WHERE id = ANY($1::text[])`
 
+	// For whom and where BAL l are published; the first of them.
+	boxesOf = `
+(SELECT l.pp_type, l.pp, l.place_type, l.place FROM listing_own l WHERE %W LIMIT %N)
+UNION ALL
+(SELECT l.pp_type, l.pp, l.place_type, l.place FROM listing_part l WHERE %W LIMIT %N)
+LIMIT %N`
+
+	placesBy = `
+SELECT id, finess, siret, siren, technical FROM organization_own t WHERE %W
+UNION ALL
+SELECT id, finess, siret, siren, technical FROM organization_part t WHERE %W AND NOT EXISTS (SELECT 1 FROM organization_own o WHERE o.id = t.id)`
+
+	// The professionals of exercises r; the first of them.
+	qualifiedBy = `
+(SELECT r.practitioner FROM role_own r WHERE %W LIMIT %N)
+UNION ALL
+(SELECT r.practitioner FROM role_part r WHERE %W LIMIT %N)
+LIMIT %N`
+
+	// The ids of rows t; the first of them.
+	idsOf = `
+(SELECT t.id FROM %T_own t WHERE %W LIMIT %N)
+UNION ALL
+(SELECT t.id FROM %T_part t WHERE %W AND NOT EXISTS (SELECT 1 FROM %T_own o WHERE o.id = t.id) LIMIT %N)
+LIMIT %N`
+
 	mailboxColumns = `kind, address, pp_type, pp, place_type, place, service, description, rank, changed_at`
 
 	// The BAL of professionals, or of places.
@@ -163,6 +189,11 @@ func statements() map[string]string {
 	out := map[string]string{"readPart": readPart}
 	for _, part := range []string{"a", "b"} {
 		v := &view{ctx: context.Background(), part: part}
+		limited := func(sql, where string) string {
+			return v.of(strings.NewReplacer("%T", "role", "%W", where, "%N", "10").Replace(sql))
+		}
+		out["boxesOf "+part], out["placesBy "+part] = limited(boxesOf, "l.kind = 'PER'"), limited(placesBy, "t.finess = ''")
+		out["qualifiedBy "+part], out["idsOf "+part] = limited(qualifiedBy, "r.profession = ''"), limited(idsOf, "t.active")
 		out["existing "+part], out["mailboxes "+part] = v.of(existing), v.of(mailboxes)
 		out["rolesOf "+part] = v.about(rolesOf, PractitionerRole, "")
 		for _, kind := range []string{Practitioner, PractitionerRole, Organization} {

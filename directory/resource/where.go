@@ -4,9 +4,12 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/jackc/pgx/v5"
+
 	"pli/codec/fhir"
 	"pli/directory/listing"
 	"pli/fault"
+	"pli/internal/pg"
 )
 
 // builder makes the conditions of a query: fixed pieces of SQL about row t, and values as
@@ -17,6 +20,9 @@ type builder struct {
 }
 
 func (b *builder) arg(v any) string {
+	if list, ok := v.([]string); ok && list == nil {
+		v = []string{} // nil would be NULL, which is neither in a list nor out of it
+	}
 	b.args = append(b.args, v)
 	return fmt.Sprintf("$%d", len(b.args))
 }
@@ -232,18 +238,23 @@ func (b *builder) coded(v fhir.Value, codes ...code) string {
 	return or(parts...)
 }
 
-// union is both parts of a table as one, in a statement.
-func union(name, columns, key string) string {
-	return fmt.Sprintf(`(SELECT %[2]s FROM %[1]s_own UNION ALL SELECT %[2]s FROM %[1]s_part n WHERE NOT EXISTS (SELECT 1 FROM %[1]s_own o WHERE o.%[3]s = n.%[3]s))`,
-		name, columns, key)
+// few is how many rows a condition on other tables may be about for their ids to be
+// looked up first. Beyond it, rows are taken in the order of ids and tried one by one:
+// what is frequent is soon found that way.
+const few = 2000
+
+// found runs a statement for the first ids of it, and reports whether there are few.
+func (b *builder) found(statement string, args ...any) ([]string, bool, error) {
+	rs, err := b.tx.Query(b.ctx, b.of(statement), args...)
+	if err != nil {
+		return nil, false, pg.Error("resource.found", err)
+	}
+	ids, err := pgx.CollectRows(rs, pgx.RowTo[string])
+	return ids, len(ids) <= few, pg.Error("resource.found", err)
 }
 
-var (
-	listings      = union("listing", "kind, pp_type, pp, place_type, place, f_address, changed_at", "key")
-	practitioners = union("practitioner", "id, pp_type, pp", "id")
-	roles         = union("role", "id, practitioner, organization, profession, know_how_type, know_how", "id")
-	organizations = union("organization", "id, finess, siret, siren, technical", "id")
-)
+// aside is a builder for a statement of its own.
+func (b *builder) aside() *builder { return &builder{view: b.view} }
 
 // Which resource carries which BAL (mssante.md §3.1): a PER one is the professional's,
 // and his exercise's when it has a place; a CAB one the professional's, or the place's
@@ -252,72 +263,189 @@ const (
 	ofPerson = `l.pp <> '' AND l.kind IN ('PER', 'CAB')`
 	ofRole   = `l.pp <> '' AND l.place <> '' AND l.kind = 'PER'`
 	ofPlace  = `l.place <> '' AND (l.kind IN ('ORG', 'APP') OR l.kind = 'CAB' AND l.pp = '')`
-
-	// atPlace joins a place to the structures it names.
-	atFINESS    = `l.place_type = 'FINESS' AND s.finess = l.place AND s.finess <> ''`
-	atSIRET     = `l.place_type = 'SIRET' AND s.siret = l.place AND s.siret <> ''`
-	atSIREN     = `l.place_type = 'SIREN' AND s.siren = l.place AND s.finess = '' AND s.siret = ''`
-	atTechnical = `l.place_type NOT IN ('FINESS', 'SIRET', 'SIREN') AND s.technical = l.place`
-	atPlace     = `((` + atFINESS + `) OR (` + atSIRET + `) OR (` + atSIREN + `) OR (` + atTechnical + `))`
 )
 
-// carriers holds for rows that carry a BAL l of which a condition holds.
-func (b *builder) carriers(kind, where string) string {
+func carried(kind string) string {
 	switch kind {
 	case Practitioner:
-		return `t.id IN (SELECT p.id FROM ` + practitioners + ` p JOIN ` + listings + ` l ON l.pp = p.pp AND l.pp_type = p.pp_type
- WHERE ` + ofPerson + ` AND ` + where + `)`
+		return ofPerson
 	case PractitionerRole:
-		return `t.id IN (SELECT r.id FROM ` + roles + ` r JOIN ` + practitioners + ` p ON p.id = r.practitioner
- JOIN ` + listings + ` l ON l.pp = p.pp AND l.pp_type = p.pp_type JOIN ` + organizations + ` s ON s.id = r.organization
- WHERE ` + ofRole + ` AND ` + atPlace + ` AND ` + where + `)`
+		return ofRole
 	default:
-		parts := make([]string, 0, 4)
-		for _, at := range []string{atFINESS, atSIRET, atSIREN, atTechnical} {
-			parts = append(parts, `SELECT s.id FROM `+organizations+` s JOIN `+listings+` l ON `+at+` WHERE `+ofPlace+` AND `+where)
-		}
-		return `t.id IN (` + strings.Join(parts, " UNION ALL ") + `)`
+		return ofPlace
 	}
 }
 
-// mailbox is the condition on the address of a BAL.
+// carriers holds for rows that carry a BAL l of which a condition holds. The condition is
+// written by about, for one statement or another.
+func (b *builder) carriers(kind string, about func(*builder) string) (string, error) {
+	boxes, all, err := b.boxes(kind, about)
+	if err != nil {
+		return "", err
+	}
+	if !all {
+		return b.tried(kind, about(b)), nil
+	}
+	if kind == Practitioner {
+		ids := make([]string, 0, len(boxes))
+		for _, m := range boxes {
+			ids = append(ids, listing.PractitionerID(m.ppType, m.pp))
+		}
+		return "t.id = ANY(" + b.arg(ids) + "::text[])", nil
+	}
+	places, err := b.placesOf(boxes)
+	if err != nil {
+		return "", err
+	}
+	var people, at []string
+	for i := range boxes {
+		for j := range places {
+			if boxes[i].at(&places[j]) {
+				people, at = append(people, listing.PractitionerID(boxes[i].ppType, boxes[i].pp)), append(at, places[j].ID)
+			}
+		}
+	}
+	if kind == Organization {
+		return "t.id = ANY(" + b.arg(at) + "::text[])", nil
+	}
+	p, o := b.arg(people), b.arg(at)
+	return fmt.Sprintf("(t.practitioner = ANY(%s::text[]) AND (t.practitioner, t.organization) IN (SELECT * FROM unnest(%s::text[], %s::text[])))", p, p, o), nil
+}
+
+// boxes finds for whom and where the BAL of a condition are published, and reports
+// whether that is all of them.
+func (b *builder) boxes(kind string, about func(*builder) string) ([]mailbox, bool, error) {
+	a := b.aside()
+	where := carried(kind) + " AND " + about(a)
+	n := a.arg(few + 1)
+	statement := strings.NewReplacer("%W", where, "%N", n).Replace(boxesOf)
+	rs, err := b.tx.Query(b.ctx, b.of(statement), a.args...)
+	if err != nil {
+		return nil, false, pg.Error("resource.boxes", err)
+	}
+	boxes, err := pgx.CollectRows(rs, func(row pgx.CollectableRow) (m mailbox, err error) {
+		return m, row.Scan(&m.ppType, &m.pp, &m.placeType, &m.place)
+	})
+	return boxes, len(boxes) <= few, pg.Error("resource.boxes", err)
+}
+
+// placesOf finds the structures that BAL are published for.
+func (b *builder) placesOf(boxes []mailbox) ([]organizationRow, error) {
+	numbers := map[string][]string{}
+	for _, m := range boxes {
+		column := placeColumn(m.placeType)
+		numbers[column] = append(numbers[column], m.place)
+	}
+	a := b.aside()
+	var parts []string
+	for _, column := range []string{"finess", "siret", "siren", "technical"} {
+		if list := nonempty(numbers[column]); len(list) > 0 {
+			parts = append(parts, "t."+column+" = ANY("+a.arg(list)+"::text[])")
+		}
+	}
+	if len(parts) == 0 {
+		return nil, nil
+	}
+	statement := strings.ReplaceAll(placesBy, "%W", or(parts...))
+	rs, err := b.tx.Query(b.ctx, b.of(statement), a.args...)
+	if err != nil {
+		return nil, pg.Error("resource.placesOf", err)
+	}
+	out, err := pgx.CollectRows(rs, func(row pgx.CollectableRow) (o organizationRow, err error) {
+		return o, row.Scan(&o.ID, &o.FINESS, &o.SIRET, &o.SIREN, &o.Technical)
+	})
+	return out, pg.Error("resource.placesOf", err)
+}
+
+// placeColumn is where the number of a place is.
+func placeColumn(placeType string) string {
+	switch placeType {
+	case "FINESS", "SIRET", "SIREN":
+		return strings.ToLower(placeType)
+	default:
+		return "technical"
+	}
+}
+
+// tried holds for a row that carries a BAL l of which a condition holds, by looking at
+// the BAL of that row. A subquery for one value is never turned into a join of the whole.
+func (b *builder) tried(kind, where string) string {
+	var parts []string
+	one := func(from string) {
+		parts = append(parts, "(SELECT 1 FROM "+from+" AND "+carried(kind)+" AND "+where+" LIMIT 1) IS NOT NULL")
+	}
+	for _, l := range []string{"listing_own l", "listing_part l"} {
+		switch kind {
+		case Practitioner:
+			one(l + " WHERE l.pp = t.pp AND l.pp_type = t.pp_type")
+		case PractitionerRole:
+			for _, p := range []string{"practitioner_own p", "practitioner_part p"} {
+				for _, o := range []string{"organization_own s", "organization_part s"} {
+					one(p + ", " + l + ", " + o + " WHERE p.id = t.practitioner AND l.pp = p.pp AND l.pp_type = p.pp_type AND s.id = t.organization AND " +
+						or(placedAt("s")...))
+				}
+			}
+		default:
+			for _, place := range placedAt("t") {
+				one(l + " WHERE " + place)
+			}
+		}
+	}
+	return or(parts...)
+}
+
+// placedAt are the ways in which a BAL l is at structure s.
+func placedAt(s string) []string {
+	return []string{
+		`(l.place_type = 'FINESS' AND l.place = ` + s + `.finess)`,
+		`(l.place_type = 'SIRET' AND l.place = ` + s + `.siret)`,
+		`(l.place_type = 'SIREN' AND l.place = ` + s + `.siren AND ` + s + `.finess = '' AND ` + s + `.siret = '')`,
+		`(l.place_type NOT IN ('FINESS', 'SIRET', 'SIREN') AND l.place = ` + s + `.technical)`,
+	}
+}
+
+// mailboxAddress is the condition on the address of a BAL.
 func mailboxAddress(kind string) func(*builder, fhir.Filter) (string, error) {
 	return func(b *builder, f fhir.Filter) (string, error) {
 		if f.Modifier == fhir.Missing {
-			return not(f.Missing, "("+b.carriers(kind, "true")+")"), nil
+			return not(f.Missing, b.tried(kind, "true")), nil
 		}
-		where, err := any1(f, func(v fhir.Value) string {
-			// Addresses are kept and shown in lower case: :exact is the whole of one.
-			a := listing.FoldAddress(v.Text)
-			var one string
-			switch f.Modifier {
-			case fhir.Exact:
-				one = b.is("f_address", v.Text)
-			case fhir.Contains:
-				one = b.holds("f_address", a)
-			default:
-				one = b.begins("f_address", a)
-			}
-			return strings.ReplaceAll(one, "t.", "l.")
+		return b.carriers(kind, func(b *builder) string {
+			where, _ := any1(f, func(v fhir.Value) string {
+				// Addresses are kept and shown in lower case: :exact is the whole of one.
+				switch a := listing.FoldAddress(v.Text); f.Modifier {
+				case fhir.Exact:
+					return b.is("f_address", v.Text)
+				case fhir.Contains:
+					return b.holds("f_address", a)
+				default:
+					return b.begins("f_address", a)
+				}
+			})
+			return ofBox(where)
 		})
-		return b.carriers(kind, where), err
 	}
 }
+
+// ofBox makes a condition on t one on l.
+func ofBox(where string) string { return strings.ReplaceAll(where, "t.", "l.") }
 
 // mailboxKind is the condition on the type of a BAL. The guide writes it with the system
 // of the type of mail as well (mssante.md §4.3): both are taken.
 func mailboxKind(kind string) func(*builder, fhir.Filter) (string, error) {
 	return func(b *builder, f fhir.Filter) (string, error) {
-		where, err := any1(f, func(v fhir.Value) string {
-			switch {
-			case v.HasSystem && v.System != fhir.SystemBALKind && v.System != fhir.SystemMailKind:
-				return "false"
-			case v.Code == "":
-				return "true"
-			}
-			return "l.kind = " + b.arg(v.Code)
+		return b.carriers(kind, func(b *builder) string {
+			where, _ := any1(f, func(v fhir.Value) string {
+				switch {
+				case v.HasSystem && v.System != fhir.SystemBALKind && v.System != fhir.SystemMailKind:
+					return "false"
+				case v.Code == "":
+					return "true"
+				}
+				return "l.kind = " + b.arg(v.Code)
+			})
+			return where
 		})
-		return b.carriers(kind, where), err
 	}
 }
 
@@ -325,11 +453,15 @@ func mailboxKind(kind string) func(*builder, fhir.Filter) (string, error) {
 // carries.
 func lastUpdated(kind string) func(*builder, fhir.Filter) (string, error) {
 	return func(b *builder, f fhir.Filter) (string, error) {
+		var failed error
 		since := func(at any) string { // changed at that instant or after
-			n := b.arg(at)
-			return "(t.changed_at >= " + n + " OR " + b.carriers(kind, "l.changed_at >= "+n) + ")"
+			boxes, err := b.carriers(kind, func(b *builder) string { return "l.changed_at >= " + b.arg(at) })
+			if err != nil {
+				failed = err
+			}
+			return "(t.changed_at >= " + b.arg(at) + " OR " + boxes + ")"
 		}
-		return any1(f, func(v fhir.Value) string {
+		where, _ := any1(f, func(v fhir.Value) string {
 			switch v.Compare {
 			case "ge":
 				return since(v.From)
@@ -345,6 +477,7 @@ func lastUpdated(kind string) func(*builder, fhir.Filter) (string, error) {
 				return "(" + since(v.From) + " AND NOT " + since(v.To) + ")"
 			}
 		})
+		return where, failed
 	}
 }
 
@@ -367,12 +500,32 @@ func reference(name, target string) func(*builder, fhir.Filter) (string, error) 
 			}
 			return "t." + name + " = ANY(" + b.arg(ids) + "::text[])", nil
 		}
-		where, err := b.all(target, []fhir.Filter{inner})
-		if err != nil {
-			return "", err
-		}
-		return "t." + name + " IN (SELECT t.id FROM " + union(table(target), "*", "id") + " t WHERE " + where + ")", nil
+		return b.pointing(name, target, inner)
 	}
+}
+
+// pointing holds for rows whose column points to one of which a condition holds.
+func (b *builder) pointing(name, target string, f fhir.Filter) (string, error) {
+	a := b.aside()
+	where, err := a.all(target, []fhir.Filter{f})
+	if err != nil {
+		return "", err
+	}
+	n := a.arg(few + 1)
+	statement := strings.NewReplacer("%T", table(target), "%W", where, "%N", n).Replace(idsOf)
+	ids, all, err := b.found(statement, a.args...)
+	if err != nil {
+		return "", err
+	}
+	if all {
+		return "t." + name + " = ANY(" + b.arg(ids) + "::text[])", nil
+	}
+	if where, err = b.all(target, []fhir.Filter{f}); err != nil {
+		return "", err
+	}
+	where = strings.ReplaceAll(where, "t.", "x.")
+	return strings.NewReplacer("%T", table(target), "%N", name, "%W", where).Replace(`((SELECT 1 FROM %T_own x WHERE x.id = t.%N AND %W LIMIT 1) IS NOT NULL
+ OR (SELECT 1 FROM %T_part x WHERE x.id = t.%N AND %W AND NOT EXISTS (SELECT 1 FROM %T_own o WHERE o.id = x.id) LIMIT 1) IS NOT NULL)`), nil
 }
 
 // legalEntity holds for a structure that is an entité juridique.
