@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"path/filepath"
@@ -94,7 +95,7 @@ func (p *page) signIn(a account) string {
 			p.t.Fatal(err)
 		}
 		p.open("/connexion")
-		p.do(chromedp.SendKeys("#identifiant", a.Login), chromedp.SendKeys("#motdepasse", a.Password))
+		p.do(chromedp.SendKeys("#identifiant", a.Login), chromedp.SendKeys("#motdepasse", cmp.Or(a.Web, a.Password)))
 		p.press("main form button.button, form[action='/connexion'] button")
 		p.do(chromedp.SendKeys("#code", code))
 		p.press("form[action='/connexion/code'] button")

@@ -30,6 +30,7 @@ type demo struct {
 	CA        string
 	Operators []struct {
 		Domain, MX, Submission, Submissions, IMAP, IMAPS, Web, Metrics string
+		LDAP, LDAPS, FHIR, DAV                                         string
 		Data, PIDs                                                     []string
 	}
 	Accounts []account
@@ -39,6 +40,7 @@ type account struct {
 	Operator            int
 	Kind, Address, Name string
 	Login, Password     string
+	Web                 string `json:"web_password"` // a professional's
 	TOTPSecret          string `json:"totp_secret"`
 	ClientCert          string `json:"client_cert"`
 	ClientKey           string `json:"client_key"`
@@ -73,7 +75,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	// Operator a runs one process per role, b all roles in one: one suite, two houses.
-	if house, err = startDemo(filepath.Join(dir, "demo"), "PLI_DEMO_SPLIT=a"); err != nil {
+	if house, err = startDemo(filepath.Join(dir, "demo"), "PLI_DEMO_SPLIT=a", "PLI_LDAP_HOURLY_ENTRIES=10000000"); err != nil {
 		fmt.Println(err)
 		return 1
 	}
@@ -83,7 +85,7 @@ func run(m *testing.M) int {
 
 // startDemo runs a demo in a folder and waits until it is ready.
 func startDemo(dir string, env ...string) (*demo, error) {
-	d := &demo{dir: dir, out: &bytes.Buffer{}, env: append([]string{"PLI_DEMO_DIR=" + dir, "PLI_DEMO_PORT=" + strconv.Itoa(freePorts(25))}, env...)}
+	d := &demo{dir: dir, out: &bytes.Buffer{}, env: append([]string{"PLI_DEMO_DIR=" + dir, "PLI_DEMO_PORT=" + strconv.Itoa(freePorts(45))}, env...)}
 	return d, d.start()
 }
 
@@ -184,7 +186,7 @@ func (d *demo) stop() {
 // freePorts finds the first of n free ports in a row, below those that the system
 // lends to outgoing connections.
 func freePorts(n int) int {
-	for first := 21000 + os.Getpid()%250*40; ; first += 40 {
+	for first := 21000 + os.Getpid()%180*60; ; first += 60 {
 		if first > 32000 {
 			first = 16000
 		}

@@ -324,10 +324,11 @@ func (d *demo) pli(t *testing.T, operator int, args ...string) (string, int) {
 }
 
 // newBox makes a professional's BAL at operator a by command.
-func newBox(t *testing.T, local string) account {
+func newBox(t *testing.T, local string, more ...string) account {
 	t.Helper()
 	a := account{Kind: "PER", Address: local + "@" + house.Operators[0].Domain}
-	out, code := house.pli(t, 0, "account", "create", "professional", a.Address, "--family", "ESSAI", "--given", "Paul", "--name", "Paul Essai")
+	out, code := house.pli(t, 0, append([]string{"account", "create", "professional", a.Address, "--family", "ESSAI", "--given", "Paul",
+		"--name", "Paul Essai"}, more...)...)
 	m := regexp.MustCompile(`(?m)^app password (\S+)$`).FindStringSubmatch(out)
 	if code != 0 || m == nil {
 		t.Fatalf("account create: exit %d\n%s", code, out)
