@@ -6,6 +6,6 @@ grep -rl --include='*_test.go' '^func Fuzz' . | while read -r file; do
   dir=$(dirname "$file")
   grep -o '^func Fuzz[A-Za-z0-9_]*' "$file" | sed 's/func //' | while read -r target; do
     echo "== $dir $target"
-    go test "$dir" -run '^$' -fuzz "^$target\$" -fuzztime "${FUZZTIME:-10s}"
+    go test "$dir" -run '^$' -fuzz "^$target\$" -fuzzminimizetime 200x -fuzztime "${FUZZTIME:-10s}"
   done
 done
