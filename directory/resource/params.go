@@ -27,7 +27,7 @@ func asToken(name, definition, doc string, where func(*builder, fhir.Filter) (st
 // shared are the parameters of every type.
 func shared(kind, activeDefinition string) []asked {
 	return []asked{
-		asToken("_id", hl7+"Resource-id", "Identifiant technique de la ressource.", id),
+		asToken("_id", hl7+"Resource-id", "Identifiant technique de la ressource.", isID),
 		{fhir.Param{Name: "_lastUpdated", Kind: fhir.Date, Definition: hl7 + "Resource-lastUpdated",
 			Doc: "Dernier changement de la ressource ou d'une de ses boîtes."}, lastUpdated(kind)},
 		asToken("active", activeDefinition, "En activité : true ou false.", active),

@@ -186,7 +186,7 @@ func address(b *builder, f fhir.Filter) (string, error) {
 	})
 }
 
-func id(b *builder, f fhir.Filter) (string, error) {
+func isID(b *builder, f fhir.Filter) (string, error) {
 	ids := make([]string, 0, len(f.Values))
 	for _, v := range f.Values {
 		if !v.HasSystem && fhir.ValidID(v.Code) {
