@@ -252,10 +252,39 @@ func or(conds []search.Cond) search.Cond {
 			out = append(out, c)
 		}
 	}
-	if len(out) == 1 {
+	if out = absorb(out); len(out) == 1 {
 		return out[0]
 	}
 	return out
+}
+
+// absorb drops the conditions that others of the list hold already: programs ask for the
+// beginning of the full name, and of each of its two parts.
+func absorb(list search.Or) search.Or {
+	held := map[search.Cond]bool{}
+	for _, c := range list {
+		switch c := c.(type) {
+		case search.Prefix:
+			if c.Field == search.Name && c.Value != "" {
+				held[search.Prefix{Field: search.Family, Value: c.Value}] = true
+				held[search.Prefix{Field: search.Given, Value: c.Value}] = true
+			}
+		case search.Contains:
+			if c.Field == search.Name {
+				held[search.Contains{Field: search.Family, Value: c.Value}] = true
+				held[search.Contains{Field: search.Given, Value: c.Value}] = true
+			}
+		}
+	}
+	return slices.DeleteFunc(list, func(c search.Cond) bool {
+		switch c.(type) {
+		case search.Equal, search.Prefix, search.Contains, search.Words:
+			was := held[c]
+			held[c] = true // the next like it
+			return was
+		}
+		return false
+	})
 }
 
 // leaf makes one item a condition; defined is false for one that says nothing.

@@ -2,14 +2,17 @@ package ldapd
 
 import (
 	"fmt"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	ber "github.com/go-asn1-ber/asn1-ber"
 	"github.com/go-ldap/ldap/v3"
 
+	"pli/directory/search"
 	"pli/fault"
 )
 
@@ -127,6 +130,33 @@ func testFilters(t *testing.T, h *house) {
 		} else if got := mails(r); strings.TrimSpace(strings.ReplaceAll(got, "<"+base+">", "")) != strings.TrimSpace(strings.ReplaceAll(x.want, "<"+base+">", "")) ||
 			strings.Contains(got, "<") != strings.Contains(x.want, "<") && !strings.Contains(x.filter, "!(") {
 			t.Errorf("%s: %q, want %q", x.filter, got, x.want)
+		}
+	}
+}
+
+func TestWhatIsAskedOfTheDirectory(t *testing.T) {
+	name, address := search.Name, search.Address
+	for filter, want := range map[string]search.Cond{
+		"(|(cn=*mart**)(mail=*mart*)(givenName=*mart*)(sn=*mart*))": search.Or{search.Contains{Field: name, Value: "mart"}, search.Contains{Field: address, Value: "mart"}},
+		"(&(mail=*)(|(mail=mart*)(|(cn=mart*)(|(sn=mart*)(givenName=mart*)))))": search.Or{search.Prefix{Field: address, Value: "mart"},
+			search.Prefix{Field: name, Value: "mart"}},
+		"(|(cn=mart*)(sn=marti*))":             search.Or{search.Prefix{Field: name, Value: "mart"}, search.Prefix{Field: search.Family, Value: "marti"}},
+		"(|(cn=martin)(sn=martin)(sn=martin))": search.Or{search.Equal{Field: name, Value: "martin"}, search.Equal{Field: search.Family, Value: "martin"}},
+		"(&(objectClass=*)(sn=martin))":        search.Equal{Field: search.Family, Value: "martin"},
+		"(&(sn=mar*tin)(!(l=lyon)))": search.And{search.Prefix{Field: search.Family, Value: "mar"}, search.Contains{Field: search.Family, Value: "tin"},
+			search.Not{Cond: search.Equal{Field: search.City, Value: "lyon"}}},
+		"(mail=smtp:a@b.example)": search.Equal{Field: address, Value: "a@b.example"},
+	} {
+		p, err := ldap.CompileFilter(filter)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := parseFilter(ber.DecodePacket(p.Bytes()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := f.compile(true); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %#v", filter, got)
 		}
 	}
 }
