@@ -353,10 +353,19 @@ func TestSignIn(t *testing.T) {
 			t.Error(resp.Status, body)
 		}
 	}
-	if h.signIns.Load() != 3 {
-		t.Errorf("%d proofs: a refusal is not remembered", h.signIns.Load())
+	if h.opens.Load() != 2 {
+		t.Errorf("%d decisions: a phone that goes on asking fills the traces", h.opens.Load())
 	}
 	h.deny.Store(nil)
+	h.later.Add(int64(refusedTime))
+	h.dav("PROPFIND", bookPath, "0", pf)
+	h.later.Add(int64(provenTime))
+	h.deny.Store(fault.New(fault.Unavailable, "gate", "database"))
+	if resp, _ := h.ask("PROPFIND", bookPath, pf); resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" {
+		t.Error(resp.Status)
+	}
+	h.deny.Store(nil)
+	h.dav("PROPFIND", bookPath, "0", pf)
 	cert, err := selfSigned("logiciel")
 	h.need(err)
 	stranger, err := selfSigned("autre")
@@ -375,7 +384,7 @@ func TestProofsAreBounded(t *testing.T) {
 	p := newProven()
 	now := time.Now()
 	for i := range maxProven + 10 {
-		p.put(p.hash("basic", fmt.Sprint(i)), identity.SignIn{Account: id.Account(i)}, now)
+		p.put(p.hash("basic", fmt.Sprint(i)), provenBy{who: identity.SignIn{Account: id.Account(i)}, until: now.Add(provenTime)})
 	}
 	if len(p.by) > maxProven {
 		t.Error(len(p.by))
@@ -410,6 +419,33 @@ func TestBounds(t *testing.T) {
 	hrefs := strings.Repeat("<D:href>"+pathOf(gateway, ls[0].Key)+"</D:href>", 4)
 	if resp, body := h.ask("REPORT", gatewayPath, `<C:addressbook-multiget xmlns:D="DAV:" xmlns:C="urn:ietf:params:xml:ns:carddav">`+hrefs+`</C:addressbook-multiget>`); resp.StatusCode != 403 || !strings.Contains(body, "number-of-matches") {
 		t.Error(resp.Status, body)
+	}
+}
+
+// A hospital's book is whole up to its bound, and costs a second at most.
+func TestLargeBook(t *testing.T) {
+	h := newHouse(t)
+	var ls []listing.Listing
+	for i := range 2_100 {
+		l := doctor(i, fmt.Sprintf("DUPONT %d", i), "Anne", "Clermont-Ferrand")
+		l.Place = hospital
+		l.Key = listing.KeyOf(l.Address, l.PP, l.Place, l.Service)
+		ls = append(ls, l)
+	}
+	h.national(ls...)
+	began := time.Now()
+	m := h.sync("", "")
+	t.Logf("%d cards in %v, a token of %d octets", len(m.Responses), time.Since(began), len(m.SyncToken))
+	if len(m.Responses) != 2_000 {
+		t.Error(len(m.Responses))
+	}
+	began = time.Now()
+	if again := h.sync(m.SyncToken, ""); len(again.Responses) != 0 || again.SyncToken != m.SyncToken {
+		t.Error(again.hrefs())
+	}
+	t.Logf("nothing new in %v", time.Since(began))
+	if m := h.dav("PROPFIND", bookPath, "1", `<propfind xmlns="DAV:"><prop><getetag/></prop></propfind>`); len(m.Responses) != 2_001 {
+		t.Error(len(m.Responses))
 	}
 }
 

@@ -38,6 +38,7 @@ import (
 	"pli/internal/pg"
 	"pli/internal/pgtest"
 	"pli/mail"
+	"pli/pipeline"
 )
 
 const (
@@ -45,6 +46,15 @@ const (
 	secret   = "K7QXM-2D9PA-WW3TE-81HCN"
 	hospital = "990000015"
 	practice = "990000023"
+)
+
+// What app plugs in fits.
+var (
+	_ SignIn   = (*identity.Service)(nil)
+	_ Reader   = (*pipeline.Reader)(nil)
+	_ Searcher = (*search.Searcher)(nil)
+	_ Boxes    = (*directory.Directory)(nil)
+	_ Limiter  = (*limit.Limiter)(nil)
 )
 
 type testIndex struct{}

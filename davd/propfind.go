@@ -101,7 +101,7 @@ func (a *asker) subjects(deep bool) ([]subject, error) {
 			return nil, err
 		}
 	}
-	out := []subject{{path: a.r.URL.Path, kind: a.res.kind}}
+	out := []subject{{path: paths[a.res.kind], kind: a.res.kind}}
 	if !deep {
 		return out, nil
 	}

@@ -123,7 +123,7 @@ func (a *asker) query(body *elem, n names) error {
 // tooMany says that there was more.
 func (a *asker) tooMany(w *writer) {
 	w.raw("<D:response>")
-	w.href(a.r.URL.Path)
+	w.href(paths[a.res.kind])
 	w.raw("<D:status>HTTP/1.1 507 Insufficient Storage</D:status><D:error><D:number-of-matches-within-limits/></D:error></D:response>")
 }
 

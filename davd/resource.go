@@ -42,6 +42,8 @@ type resource struct {
 
 var places = map[string]kind{rootPath: root, principalPath: principal, homePath: home, bookPath: book, gatewayPath: gateway}
 
+var paths = map[kind]string{root: rootPath, principal: principalPath, home: homePath, book: bookPath, gateway: gatewayPath}
+
 // locate finds what stands at a path, with or without its last slash.
 func locate(path string) resource {
 	if path == "/" {

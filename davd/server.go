@@ -210,7 +210,7 @@ func (a *asker) serve() (err error) {
 		return a.reportOn()
 	}
 	if changing[a.r.Method] { // RFC 3744 §7.1.1
-		return &refusal{status: http.StatusForbidden, name: "D:need-privileges", text: "<D:resource><D:href>" + escaped(a.r.URL.Path) +
+		return &refusal{status: http.StatusForbidden, name: "D:need-privileges", text: "<D:resource><D:href>" + escaped(a.r.URL.EscapedPath()) +
 			"</D:href><D:privilege><D:write/></D:privilege></D:resource>"}
 	}
 	h.Set("Allow", allowed)

@@ -18,8 +18,9 @@ import (
 // was good is good again for provenTime, and the right to ask is decided and traced once
 // in that time.
 const (
-	provenTime = 5 * time.Minute
-	maxProven  = 10_000
+	provenTime  = 5 * time.Minute
+	refusedTime = time.Minute // a phone that is refused goes on asking: one trace a minute is enough
+	maxProven   = 10_000
 )
 
 // proven remembers proofs by a hash under a key of this process.
@@ -30,8 +31,9 @@ type proven struct {
 }
 
 type provenBy struct {
-	who   identity.SignIn
-	until time.Time
+	who     identity.SignIn
+	refusal error // of the gate
+	until   time.Time
 }
 
 func newProven() *proven {
@@ -51,24 +53,24 @@ func (p *proven) hash(parts ...string) (h [32]byte) {
 	return h
 }
 
-func (p *proven) get(h [32]byte, now time.Time) (identity.SignIn, bool) {
+func (p *proven) get(h [32]byte, now time.Time) (provenBy, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	k, ok := p.by[h]
 	if ok && !now.Before(k.until) {
 		delete(p.by, h)
-		return identity.SignIn{}, false
+		return provenBy{}, false
 	}
-	return k.who, ok
+	return k, ok
 }
 
-func (p *proven) put(h [32]byte, who identity.SignIn, now time.Time) {
+func (p *proven) put(h [32]byte, k provenBy) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.by) >= maxProven {
 		clear(p.by)
 	}
-	p.by[h] = provenBy{who, now.Add(provenTime)}
+	p.by[h] = k
 }
 
 // enter finds who asks: a name and an app password (RFC 7617), or else the certificate of
@@ -97,17 +99,22 @@ func (s *Server) enter(ctx context.Context, r *http.Request) (identity.SignIn, e
 		return identity.SignIn{}, fault.New(fault.Unauthenticated, op, "no-proof")
 	}
 	now := s.d.Now()
-	if who, ok := s.proven.get(h, now); ok {
-		return who, nil
+	if k, ok := s.proven.get(h, now); ok {
+		return k.who, k.refusal
 	}
 	who, err := prove()
 	if err != nil {
 		return identity.SignIn{}, err
 	}
-	if err := s.d.Reader.OpenDirectory(ctx, who, doorName); err != nil {
+	err = s.d.Reader.OpenDirectory(ctx, who, doorName)
+	switch fault.KindOf(err) {
+	case fault.Forbidden, fault.Closed:
+		s.proven.put(h, provenBy{who, err, now.Add(refusedTime)})
+	}
+	if err != nil {
 		return who, err
 	}
 	s.d.Log.Info("carddav sign-in", "account", who.Account, "bal", who.BAL, "means", who.Means)
-	s.proven.put(h, who, now)
+	s.proven.put(h, provenBy{who, nil, now.Add(provenTime)})
 	return who, nil
 }

@@ -138,11 +138,14 @@ func (p *Pipeline) dsnWith(ctx context.Context, r outbound.Report, give returned
 		ReportingMTA: p.d.Config.Hostname, EnvelopeID: r.EnvelopeID, ArrivedAt: r.QueuedAt.In(p.d.Zone),
 		NextAt: r.RetryAt, RetryUntil: r.GiveUpAt,
 	}
-	for _, rcpt := range r.Recipients {
+	for i, rcpt := range r.Recipients {
 		d.Recipients = append(d.Recipients, message.DSNRecipient{
 			Final: rcpt.Final, Original: rcpt.Original, Status: rcpt.Status, RemoteMTA: rcpt.RemoteMTA,
-			Diagnostic: rcpt.Diagnostic, TriedAt: rcpt.LastTryAt.In(p.d.Zone), Present: p.present(ctx, r.To, r.Action, rcpt),
+			Diagnostic: rcpt.Diagnostic, TriedAt: rcpt.LastTryAt.In(p.d.Zone),
 		})
+		if i < maxSuggestedIn {
+			d.Recipients[i].Present = p.present(ctx, r.To, r.Action, rcpt)
+		}
 	}
 	if give > nothing {
 		original, err := r.Original(ctx)

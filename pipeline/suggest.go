@@ -46,20 +46,18 @@ func (p *Pipeline) suggested(ctx context.Context, a mail.Address, budget time.Du
 	if p.d.Suggest == nil || a.IsZero() || p.d.Directory.ForPatients(a.Domain()) {
 		return nil
 	}
-	select {
-	case p.suggesting <- struct{}{}:
-		defer func() { <-p.suggesting }()
-	default:
+	ctx, cancel := context.WithTimeout(ctx, budget)
+	defer cancel()
+	if !p.mySuggestion(ctx, budget) {
 		return nil
 	}
 	defer func() {
+		<-p.suggesting
 		if v := recover(); v != nil {
 			p.d.Log.ErrorContext(ctx, "no suggestion", "cause", fault.Panic("pipeline.suggested", v))
 			found = nil
 		}
 	}()
-	ctx, cancel := context.WithTimeout(ctx, budget)
-	defer cancel()
 	all, err := p.d.Suggest.Suggest(ctx, a)
 	if err != nil {
 		p.d.Log.InfoContext(ctx, "no suggestion", "kind", fault.KindOf(err).String())
@@ -71,6 +69,24 @@ func (p *Pipeline) suggested(ctx context.Context, a mail.Address, budget time.Du
 		}
 	}
 	return found
+}
+
+// mySuggestion takes a turn: a report waits for one, a refusal does not.
+func (p *Pipeline) mySuggestion(ctx context.Context, budget time.Duration) bool {
+	select {
+	case p.suggesting <- struct{}{}:
+		return true
+	default:
+	}
+	if budget <= suggestTimeout {
+		return false
+	}
+	select {
+	case p.suggesting <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // withSuggestion adds to the refusal of a recipient the address at which he is found now.
@@ -125,6 +141,9 @@ func short(s string) string {
 	}
 	return s
 }
+
+// maxSuggestedIn is for how many recipients of one report addresses are looked for.
+const maxSuggestedIn = 10
 
 // present are the addresses that a report offers its reader for a recipient that did not
 // get the message: those whose address or BAL is at fault, when the reader may write first.

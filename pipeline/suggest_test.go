@@ -24,6 +24,12 @@ import (
 	"pli/outbound"
 )
 
+// What app plugs in fits.
+var (
+	_ Suggester = (*search.Searcher)(nil)
+	_ Usage     = (*directory.Directory)(nil)
+)
+
 // suggests answers as a directory would, and remembers what it was asked.
 type suggests struct {
 	found []search.Suggestion
