@@ -50,7 +50,7 @@ func BenchmarkImport(b *testing.B) {
 		b.Run(step.name, func(b *testing.B) {
 			for range b.N {
 				m := watch(server)
-				start, last := time.Now(), time.Now()
+				start, last, worked := time.Now(), time.Now(), m.work()
 				var mu sync.Mutex
 				var steps []string
 				im.step = func(s string) {
@@ -66,10 +66,11 @@ func BenchmarkImport(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				took := time.Since(start)
+				took, worked := time.Since(start), m.work()-worked
 				ours, theirs, both := m.end()
 				b.ReportMetric(float64(r.Lines), "lines")
 				b.ReportMetric(took.Seconds(), "s")
+				b.ReportMetric(worked, "cpu-s")
 				b.ReportMetric(float64(ours), "MB-go")
 				b.ReportMetric(float64(theirs), "MB-pg")
 				b.ReportMetric(float64(both), "MB-both")
@@ -159,6 +160,20 @@ func anonymous(pid string) int64 {
 	}
 	n, _ := strconv.ParseInt(f[0], 10, 64)
 	return n
+}
+
+// work is the processor time spent so far, ours and the server's, in seconds.
+func (m *memory) work() (seconds float64) {
+	for _, pid := range append(family(m.server.PID()), strconv.Itoa(os.Getpid())) {
+		b, _ := os.ReadFile("/proc/" + pid + "/stat")
+		end := strings.LastIndexByte(string(b), ')')
+		if f := strings.Fields(string(b)[end+1:]); len(f) > 12 {
+			user, _ := strconv.ParseFloat(f[11], 64)
+			system, _ := strconv.ParseFloat(f[12], 64)
+			seconds += (user + system) / 100
+		}
+	}
+	return seconds
 }
 
 // family is a process and its children.
