@@ -20,8 +20,8 @@ import (
 )
 
 // BenchmarkImport imports files of PLI_NATIONAL_SIZE BAL (60,000) on a server of its own
-// with PostgreSQL's settings as they come, and reports seconds and the peak of memory
-// that is private to us and to the server's processes. Once is enough:
+// with PostgreSQL's settings as they come, and reports seconds, seconds of processor, and
+// the peak of memory that is private to us and to the server's processes. Once is enough:
 //
 //	PLI_NATIONAL_SIZE=600000 go test ./directory/national -run '^$' -bench Import -benchtime 1x -v
 func BenchmarkImport(b *testing.B) {
