@@ -22,7 +22,12 @@ type mailbox struct {
 	ppType, pp       string
 	placeType, place string
 	changedAt        time.Time
+
+	familyName, givenName string
 }
+
+// ofPlace reports whether a BAL is carried by the structure it is published for.
+func (m *mailbox) ofPlace() bool { return m.Kind == health.ORG || m.Kind == health.APP || m.pp == "" }
 
 // at reports whether the BAL is published for this structure.
 func (m *mailbox) at(o *organizationRow) bool {
@@ -222,10 +227,13 @@ func (s *surroundings) organization(row *organizationRow) (Resource, error) {
 	var boxes []mailbox
 	for _, number := range nonempty(row.numbers()) {
 		for _, m := range s.byPlace[number] {
-			ofPlace := m.Kind == health.ORG || m.Kind == health.APP || m.Kind == health.CAB && m.pp == ""
-			if ofPlace && m.at(row) {
-				boxes = append(boxes, m)
+			if !m.ofPlace() || !m.at(row) {
+				continue
 			}
+			if m.Kind == health.PER && m.Description == "" { // no resource says who it is
+				m.Description = strings.TrimSpace(m.familyName + " " + m.givenName)
+			}
+			boxes = append(boxes, m)
 		}
 	}
 	o := models.Organization{

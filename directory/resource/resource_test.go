@@ -132,6 +132,7 @@ func town(t testing.TB) (*Store, *pg.DB) {
 		listing.Listing{Kind: health.CAB, Address: "cabinet.legoff@infirmier.mss.example", PPType: "8", PP: "89970000025", FamilyName: "LE GOFF", Rank: 1},
 		listing.Listing{Kind: health.ORG, Address: "urgences@ch.mss.example", PlaceType: "FINESS", Place: "990000017", Service: "Urgences", Description: "Comptes rendus de passage", Rank: 1, ChangedAt: day.AddDate(0, 0, 5)},
 		listing.Listing{Kind: health.ORG, Address: "secretariat@lilas.mss.example", PlaceType: "SIRET", Place: "99000000000017", Rank: 1},
+		listing.Listing{Kind: health.PER, Address: "sans.numero@ch.mss.example", PlaceType: "FINESS", Place: "990000090", FamilyName: "SANS", GivenName: "Numéro", Rank: 1},
 		listing.Listing{Kind: health.APP, Address: "robot@technique.mss.example", PlaceType: "Identifiant technique", Place: "R99000000000001", Rank: 1})
 	return New(db, "urn:x-test:house"), db
 }
@@ -286,6 +287,8 @@ func TestSearches(t *testing.T) {
 		{Organization, "partof:identifier=https://finess.esante.gouv.fr%7C990000090", ch},
 		{Organization, "partof:missing=false&_include=Organization:partof", ch + " +" + ght},
 		{Organization, "mailbox-mss=urg", ch},
+		{Organization, "mailbox-mss=sans.numero", ght},
+		{Organization, "mailbox-mss-type=PER", ght},
 		{Organization, "mailbox-mss=secretariat,robot", all(lilas, technical)},
 		{Organization, "mailbox-mss-type=APP", technical},
 		{Organization, "_lastUpdated=gt2026-11-02", ch},
@@ -437,6 +440,7 @@ func TestShapes(t *testing.T) {
 		{Organization, "finess-990000017", "telecom.1.extension.1.extension.2.valueString", "Urgences"},
 		{Organization, "finess-990000017", "meta.lastUpdated", "2026-11-07T08:30:00.000Z"},
 		{Organization, "finess-990000017", "address.0.line.0", "1 RUE DES LILAS"},
+		{Organization, "finess-990000090", "telecom.0.extension.1.extension.1.valueString", "SANS Numéro"},
 		{Organization, "siret-99000000000017", "alias.0", "Maison bleue"},
 	} {
 		if got := at(read(t, s, c.kind, c.id), c.path); got != c.want {

@@ -71,7 +71,7 @@ UNION ALL
 (SELECT t.id FROM %T_part t WHERE %W AND NOT EXISTS (SELECT 1 FROM %T_own o WHERE o.id = t.id) LIMIT %N)
 LIMIT %N`
 
-	mailboxColumns = `kind, address, pp_type, pp, place_type, place, service, description, rank, changed_at`
+	mailboxColumns = `kind, address, pp_type, pp, place_type, place, service, description, rank, changed_at, family_name, given_name`
 
 	// The BAL of professionals, or of places.
 	mailboxes = `
@@ -180,7 +180,7 @@ func scanOrganization(row pgx.CollectableRow) (o organizationRow, err error) {
 }
 
 func scanMailbox(row pgx.CollectableRow) (m mailbox, err error) {
-	err = row.Scan(&m.Kind, &m.Address, &m.ppType, &m.pp, &m.placeType, &m.place, &m.Service, &m.Description, &m.Rank, &m.changedAt)
+	err = row.Scan(&m.Kind, &m.Address, &m.ppType, &m.pp, &m.placeType, &m.place, &m.Service, &m.Description, &m.Rank, &m.changedAt, &m.familyName, &m.givenName)
 	return m, err
 }
 

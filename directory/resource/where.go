@@ -257,12 +257,12 @@ func (b *builder) found(statement string, args ...any) ([]string, bool, error) {
 func (b *builder) aside() *builder { return &builder{view: b.view} }
 
 // Which resource carries which BAL (mssante.md §3.1): a PER one is the professional's,
-// and his exercise's when it has a place; a CAB one the professional's, or the place's
-// when nobody is named; ORG and APP ones are the place's.
+// and his exercise's when it has a place; a CAB one the professional's; ORG and APP ones
+// are the place's, and so is a BAL whose holder has no national identifier.
 const (
 	ofPerson = `l.pp <> '' AND l.kind IN ('PER', 'CAB')`
 	ofRole   = `l.pp <> '' AND l.place <> '' AND l.kind = 'PER'`
-	ofPlace  = `l.place <> '' AND (l.kind IN ('ORG', 'APP') OR l.kind = 'CAB' AND l.pp = '')`
+	ofPlace  = `l.place <> '' AND (l.kind IN ('ORG', 'APP') OR l.pp = '')`
 )
 
 func carried(kind string) string {
