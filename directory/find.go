@@ -33,7 +33,7 @@ const (
 WHERE b.id = ANY($1::bigint[]) OR (b.address_key = ANY($2::bytea[]) AND b.state <> 'purged')`
 
 	findOpenToPatients = selectBAL + `
-WHERE b.state = 'active' AND NOT b.unlisted AND b.kind IN ('ORG', 'CAB', 'PER')
+WHERE b.state = 'active' AND NOT b.unlisted AND b.unpublished_at IS NULL AND b.kind IN ('ORG', 'CAB', 'PER')
   AND (b.open_to_patients OR (b.kind = 'ORG' AND s.sector = ANY($1::text[])))
 ORDER BY s.name, b.display_name, b.id LIMIT $2`
 )
