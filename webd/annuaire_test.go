@@ -138,6 +138,9 @@ func TestTickets(t *testing.T) {
 	if strings.Contains(to, "dupont") {
 		t.Error("the address tells what was asked")
 	}
+	if got := newClient(t, srv).post("/annuaire", url.Values{"qui": {"dupont"}}).Header.Get("Location"); got != "/connexion?retour=%2Fannuaire" {
+		t.Errorf("a stranger's form leads to %q", got)
+	}
 }
 
 var nextPage = regexp.MustCompile(`<a href="(/annuaire/r/[^"#]+)#resultats" rel="next"`)

@@ -256,8 +256,11 @@ func (s *Server) turnAway(w http.ResponseWriter, r *http.Request, token string, 
 		clearCookie(w)
 		q.Set("etat", "fin")
 	}
-	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+	switch {
+	case r.Method == http.MethodGet || r.Method == http.MethodHead:
 		q.Set("retour", r.URL.RequestURI())
+	case r.Pattern == "POST /annuaire":
+		q.Set("retour", "/annuaire")
 	}
 	if len(q) > 0 {
 		to += "?" + q.Encode()

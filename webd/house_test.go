@@ -144,8 +144,8 @@ func people(t *testing.T, h *house.House) (doctor, patient app.Made) {
 	return doctor, patient
 }
 
-// national publishes professionals of elsewhere: homonyms of ours, and many of one name.
-func national(t *testing.T, h *house.House) {
+// publish makes known professionals of elsewhere: homonyms of ours, and many of one name.
+func publish(t *testing.T, h *house.House) {
 	t.Helper()
 	now := time.Now().UTC()
 	var ls []listing.Listing
@@ -192,7 +192,7 @@ func TestDirectoryOfAHouse(t *testing.T) {
 	var events journal
 	h := house.Start(t, house.Options{Log: &events})
 	doctor, patient := people(t, h)
-	national(t, h)
+	publish(t, h)
 
 	pro := browse(t, h)
 	if at := pro.signIn("karim.z", phrase, doctor.TOTPSecret); at != "/ps/conditions" {
