@@ -536,6 +536,30 @@ func TestFaultsKeepTheirCode(t *testing.T) {
 	}
 }
 
+// A refusal that names where somebody is now may be long: it comes on two lines, each
+// with its code and within 512 octets, and a client takes them for one refusal.
+func TestLongRefusalsComeOnTwoLines(t *testing.T) {
+	for _, mode := range []smtpd.Mode{smtpd.MX, smtpd.Submission} {
+		r := start(t, mode, false, smtpd.Config{})
+		r.h.rcpt = func(mail.Address) error {
+			who := "adresse.plutot.longue@hopital.mss-b.example (" + strings.Repeat("É", 60) + ", " + strings.Repeat("Ô", 60) + ")."
+			return fault.New(fault.Closed, "gate", "R-ADDR-03").Say("La boîte est fermée depuis le 1er mars 2026. Adresse actuelle trouvée dans l'annuaire : "+who,
+				"The mailbox has been closed since 1 March 2026. Present address found in the directory: "+who)
+		}
+		c, from := r.user, "k.haddad@mss-a.example"
+		if mode == smtpd.MX {
+			c, from = r.peer, "dr.b@mss-b.example"
+		}
+		conn := c()
+		conn.do("MAIL FROM:<"+from+">", "250")
+		got := strings.Split(conn.do("RCPT TO:<b@mss-a.example>", "550-5.2.1 La boite est fermee depuis le 1er mars 2026. Adresse actuelle"), "\r\n")
+		if len(got) != 2 || !strings.HasPrefix(got[1], "550 5.2.1 The mailbox has been closed") || len(got[0]) > 510 || len(got[1]) > 510 {
+			t.Errorf("%q", got)
+		}
+		conn.do("RSET", "250")
+	}
+}
+
 func TestUnforeseenErrorsAreTemporaryAndSilent(t *testing.T) {
 	r := start(t, smtpd.Submission, false, smtpd.Config{})
 	c := r.user()
