@@ -475,12 +475,9 @@ func TestAnImportThatIsCutOffGoesOn(t *testing.T) {
 				path := published(t, d, invent.Options{Seed: 1, Size: 300, Day: 30})
 				before := one[int64](t, im, `SELECT sum(hashtextextended(l::text, 0))::bigint FROM (SELECT sum(hashtextextended(x::text, 0)) FROM listing_{p} x) l`)
 				ctx, cancel := context.WithCancel(t.Context())
-				n := 0
 				im.step = func(s string) {
 					if s == step {
-						if n++; n == 1 {
-							cancel()
-						}
+						cancel()
 					}
 				}
 				o := Options{MaxLoss: 1}
