@@ -65,6 +65,9 @@ type Config struct {
 	MaxConns int `toml:"max_conns"`
 	// MaxRequestsPerMinute of one account. Zero means 600.
 	MaxRequestsPerMinute int `toml:"max_requests_per_minute"`
+	// MaxAtOnce bounds requests of one account that are worked on at a time; others wait.
+	// Zero means 8.
+	MaxAtOnce int `toml:"max_at_once"`
 	// MaxResourcesPerHour that one account may be given. Zero means 50,000.
 	MaxResourcesPerHour int `toml:"max_resources_per_hour"`
 }
@@ -107,6 +110,7 @@ type Server struct {
 	catalogue  fhir.Catalogue
 	capability []byte
 	known      *known
+	turns      *turns
 	metrics    *metrics
 	began      time.Time
 }
@@ -116,8 +120,9 @@ func New(d Deps, c Config) (*Server, error) {
 	orDefault(&c.MaxConns, 1_000)
 	orDefault(&c.MaxRequestsPerMinute, 600)
 	orDefault(&c.MaxResourcesPerHour, 50_000)
+	orDefault(&c.MaxAtOnce, 8)
 	s := &Server{d: d, c: c, base: strings.TrimSuffix(c.BaseURL, "/"), catalogue: resource.Catalogue(),
-		known: newKnown(d.Now), metrics: newMetrics(d.Metrics), began: d.Now()}
+		known: newKnown(d.Now), turns: newTurns(c.MaxAtOnce), metrics: newMetrics(d.Metrics), began: d.Now()}
 	if u, err := url.Parse(s.base); s.base != "" && (err != nil || u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.User != nil) {
 		return nil, fault.New(fault.Invalid, "fhird.New", "base-url")
 	}

@@ -34,6 +34,11 @@ func (s *Server) read(w http.ResponseWriter, r *http.Request, kind, id string) e
 	if err != nil {
 		return err
 	}
+	leave, err := s.turns.take(r.Context(), who.Account)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	q, err := s.query(r, kind)
 	if err != nil {
 		return err
@@ -136,6 +141,11 @@ func (s *Server) search(w http.ResponseWriter, r *http.Request, kind string) err
 	if err != nil {
 		return err
 	}
+	leave, err := s.turns.take(r.Context(), who.Account)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	q, err := s.query(r, kind)
 	if err != nil {
 		return err

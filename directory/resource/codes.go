@@ -116,7 +116,7 @@ func (b *builder) knowHow(v fhir.Value, r string) string {
 // or a profession or savoir-faire of one of his exercises.
 func qualification(b *builder, f fhir.Filter) (string, error) {
 	about := func(b *builder) string { // of role r
-		where, _ := any1(f, func(v fhir.Value) string {
+		where, _ := anyOf(f, func(v fhir.Value) string {
 			return or(strings.ReplaceAll(b.coded(v, professionCode), "t.", "r."), b.knowHow(v, "r"))
 		})
 		return where
@@ -128,7 +128,7 @@ func qualification(b *builder, f fhir.Filter) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	category, _ := any1(f, func(v fhir.Value) string { return b.coded(v, categoryCode) })
+	category, _ := anyOf(f, func(v fhir.Value) string { return b.coded(v, categoryCode) })
 	if all {
 		return or(category, "t.id = ANY("+b.arg(ids)+"::text[])"), nil
 	}
@@ -140,7 +140,7 @@ func qualification(b *builder, f fhir.Filter) (string, error) {
 
 // personIdentifier: the national identifier is the number with its type before it.
 func personIdentifier(b *builder, f fhir.Filter) (string, error) {
-	return any1(f, func(v fhir.Value) string {
+	return anyOf(f, func(v fhir.Value) string {
 		var parts []string
 		if !v.HasSystem || v.System == fhir.SystemRPPS {
 			parts = append(parts, "(t.pp_type = '8' AND "+filled(b, "pp", v.Code)+")")
@@ -165,7 +165,7 @@ func filled(b *builder, column, value string) string {
 }
 
 func personIdentifierType(b *builder, f fhir.Filter) (string, error) {
-	return any1(f, func(v fhir.Value) string {
+	return anyOf(f, func(v fhir.Value) string {
 		switch {
 		case v.HasSystem && v.System != fhir.SystemIdentifierType:
 		case v.Code == "RPPS":
@@ -189,7 +189,7 @@ const (
 const withoutNumber = "t.finess = '' AND t.siret = ''"
 
 func placeIdentifier(b *builder, f fhir.Filter) (string, error) {
-	return any1(f, func(v fhir.Value) string {
+	return anyOf(f, func(v fhir.Value) string {
 		var parts []string
 		if !v.HasSystem || v.System == fhir.SystemFINESS {
 			parts = append(parts, filled(b, "finess", v.Code))
@@ -231,7 +231,7 @@ func (b *builder) national(value string) string {
 }
 
 func placeIdentifierType(b *builder, f fhir.Filter) (string, error) {
-	return any1(f, func(v fhir.Value) string {
+	return anyOf(f, func(v fhir.Value) string {
 		if v.HasSystem && v.System != fhir.SystemIdentifierType {
 			return "false"
 		}
@@ -262,7 +262,7 @@ const (
 )
 
 func placeType(b *builder, f fhir.Filter) (string, error) {
-	return any1(f, func(v fhir.Value) string {
+	return anyOf(f, func(v fhir.Value) string {
 		parts := []string{b.coded(v, sectorCode)}
 		if !v.HasSystem || v.System == fhir.SystemOrganizationType {
 			if v.Code == legal || v.Code == "" {

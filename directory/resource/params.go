@@ -56,10 +56,10 @@ func roleParams() []asked {
 			Doc: "Structure d'exercice.", Modifiers: []string{fhir.Identifier, fhir.Missing}, Targets: []string{Organization},
 			Chained: []string{"identifier", "name", "address-city", "address-postalcode", "type", "active"}}, reference("organization", Organization)},
 		asToken("role", hl7+"PractitionerRole-role", "Profession, mode d'exercice ou fonction.", func(b *builder, f fhir.Filter) (string, error) {
-			return any1(f, func(v fhir.Value) string { return b.coded(v, professionCode, modeCode, functionCode) })
+			return anyOf(f, func(v fhir.Value) string { return b.coded(v, professionCode, modeCode, functionCode) })
 		}),
 		asToken("specialty", hl7+"PractitionerRole-specialty", "Savoir-faire.", func(b *builder, f fhir.Filter) (string, error) {
-			return any1(f, func(v fhir.Value) string { return b.knowHow(v, "t") })
+			return anyOf(f, func(v fhir.Value) string { return b.knowHow(v, "t") })
 		}),
 	)
 }
@@ -91,7 +91,7 @@ func paramsOf(kind string) []asked {
 	}
 }
 
-func find1(kind, name string) *asked {
+func paramOf(kind, name string) *asked {
 	ps := paramsOf(kind)
 	i := slices.IndexFunc(ps, func(p asked) bool { return p.Name == name })
 	if i < 0 {

@@ -31,7 +31,7 @@ func (b *builder) arg(v any) string {
 func (b *builder) all(kind string, filters []fhir.Filter) (string, error) {
 	parts := make([]string, 0, len(filters))
 	for _, f := range filters {
-		p := find1(kind, f.Param)
+		p := paramOf(kind, f.Param)
 		if p == nil {
 			return "", fault.New(fault.Invalid, "resource.where", "no-such-parameter")
 		}
@@ -47,8 +47,8 @@ func (b *builder) all(kind string, filters []fhir.Filter) (string, error) {
 	return strings.Join(parts, " AND "), nil
 }
 
-// any1 joins one condition per value of a filter.
-func any1(f fhir.Filter, one func(fhir.Value) string) (string, error) {
+// anyOf joins one condition per value of a filter.
+func anyOf(f fhir.Filter, one func(fhir.Value) string) (string, error) {
 	parts := make([]string, 0, len(f.Values))
 	for _, v := range f.Values {
 		parts = append(parts, one(v))
@@ -99,7 +99,7 @@ func text(columns ...column) func(*builder, fhir.Filter) (string, error) {
 		if f.Modifier == fhir.Missing {
 			return textMissing(f, columns), nil
 		}
-		return any1(f, func(v fhir.Value) string {
+		return anyOf(f, func(v fhir.Value) string {
 			parts := make([]string, 0, len(columns))
 			for _, c := range columns {
 				folded := c.fold(v.Text)
@@ -143,7 +143,7 @@ func personName(b *builder, f fhir.Filter) (string, error) {
 	if f.Modifier != "" {
 		return text(familyColumn, givenColumn)(b, f)
 	}
-	return any1(f, func(v fhir.Value) string {
+	return anyOf(f, func(v fhir.Value) string {
 		words := listing.WordsOf(v.Text)
 		if len(words) == 0 {
 			return "false"
@@ -166,7 +166,7 @@ func postalCode(b *builder, f fhir.Filter) (string, error) {
 	if f.Modifier == fhir.Missing {
 		return not(f.Missing, "(t.postal_code <> '')"), nil
 	}
-	return any1(f, func(v fhir.Value) string {
+	return anyOf(f, func(v fhir.Value) string {
 		if f.Modifier == fhir.Exact || len(v.Text) >= whole {
 			return b.is("postal_code", v.Text)
 		}
@@ -177,7 +177,7 @@ func postalCode(b *builder, f fhir.Filter) (string, error) {
 // address is the condition of the whole address: the beginning of its town, street or
 // postal code.
 func address(b *builder, f fhir.Filter) (string, error) {
-	return any1(f, func(v fhir.Value) string {
+	return anyOf(f, func(v fhir.Value) string {
 		parts := []string{b.is("postal_code", v.Text), fmt.Sprintf("starts_with(lower(t.street), lower(%s))", b.arg(v.Text))}
 		if city := listing.FoldCity(v.Text); city != "" {
 			parts = append(parts, b.begins("f_city", city))
@@ -197,7 +197,7 @@ func isID(b *builder, f fhir.Filter) (string, error) {
 }
 
 func active(b *builder, f fhir.Filter) (string, error) {
-	return any1(f, func(v fhir.Value) string {
+	return anyOf(f, func(v fhir.Value) string {
 		switch v.Code {
 		case "true":
 			return "t.active"
@@ -411,7 +411,7 @@ func mailboxAddress(kind string) func(*builder, fhir.Filter) (string, error) {
 			return not(f.Missing, b.tried(kind, "true")), nil
 		}
 		return b.carriers(kind, func(b *builder) string {
-			where, _ := any1(f, func(v fhir.Value) string {
+			where, _ := anyOf(f, func(v fhir.Value) string {
 				// Addresses are kept and shown in lower case: :exact is the whole of one.
 				switch a := listing.FoldAddress(v.Text); f.Modifier {
 				case fhir.Exact:
@@ -435,7 +435,7 @@ func ofBox(where string) string { return strings.ReplaceAll(where, "t.", "l.") }
 func mailboxKind(kind string) func(*builder, fhir.Filter) (string, error) {
 	return func(b *builder, f fhir.Filter) (string, error) {
 		return b.carriers(kind, func(b *builder) string {
-			where, _ := any1(f, func(v fhir.Value) string {
+			where, _ := anyOf(f, func(v fhir.Value) string {
 				switch {
 				case v.HasSystem && v.System != fhir.SystemBALKind && v.System != fhir.SystemMailKind:
 					return "false"
@@ -461,7 +461,7 @@ func lastUpdated(kind string) func(*builder, fhir.Filter) (string, error) {
 			}
 			return "(t.changed_at >= " + b.arg(at) + " OR " + boxes + ")"
 		}
-		where, _ := any1(f, func(v fhir.Value) string {
+		where, _ := anyOf(f, func(v fhir.Value) string {
 			switch v.Compare {
 			case "ge":
 				return since(v.From)
@@ -537,7 +537,7 @@ func partOf(b *builder, f fhir.Filter) (string, error) {
 	if f.Modifier == fhir.Missing {
 		return not(f.Missing, has), nil
 	}
-	return any1(f, func(v fhir.Value) string {
+	return anyOf(f, func(v fhir.Value) string {
 		number, ok := strings.CutPrefix(v.Text, "finess-")
 		if f.Modifier == fhir.Identifier {
 			number, ok = v.Code, v.Code != "" && (!v.HasSystem || v.System == fhir.SystemFINESS)
