@@ -130,6 +130,9 @@ func (s *statement) leaf(l leaf) string {
 	for _, e := range exprs {
 		parts = append(parts, s.compare(l, e))
 	}
+	if sooner := s.sooner(l); sooner != "" {
+		parts = []string{"(" + sooner + " AND (" + strings.Join(parts, " OR ") + "))"}
+	}
 	if l.act == equal {
 		switch l.field {
 		case Profession:
@@ -158,6 +161,35 @@ func (s *statement) compare(l leaf, expr string) string {
 	default:
 		return expr + " <> ''"
 	}
+}
+
+// sooner is what must hold too and is told sooner than by folding a text again; "" when
+// nothing does.
+func (s *statement) sooner(l leaf) string {
+	switch l.field {
+	case Family, Given:
+		if l.act == prefix || l.act == present {
+			return ""
+		}
+		return "strpos(f_name, " + s.text(l.value) + ") > 0"
+	case Structure, Service, PostalCode, Department, Profession, KnowHow, Address:
+	default:
+		return ""
+	}
+	words := listing.WordsOf(l.value)
+	last := len(words) - 1
+	var qs []string
+	for i, w := range words {
+		switch {
+		case l.act == present, l.act == contains && i == 0, l.field == Address && l.act != word:
+		default:
+			qs = append(qs, query(w, l.act != equal && i == last, ""))
+		}
+	}
+	if len(qs) == 0 {
+		return ""
+	}
+	return "((words @@ " + s.any(strings.Join(qs, " & "), "tsquery") + ") IS TRUE)"
 }
 
 // vector is about words of a listing, in a form that PostgreSQL does not take for a way
@@ -205,6 +237,7 @@ type part struct {
 	name  string  // the same for the same part
 	rows  float64 // about so many
 	wide  bool    // costs much to find, whatever is asked besides
+	alone bool    // is many searches of the index: another part would be sought as often
 }
 
 // best keeps the parts that pay, the narrowest first.
@@ -215,7 +248,7 @@ func (w way) best() way {
 	slices.SortStableFunc(w, func(a, b part) int { return cmp.Compare(a.rows, b.rows) })
 	out := w[:1]
 	for _, p := range w[1:] {
-		if len(out) < 4 && out[0].rows > fewRows && !p.wide && p.rows < widePart && p.name != out[0].name {
+		if len(out) < 4 && out[0].rows > fewRows && !out[0].alone && !p.alone && !p.wide && p.rows < widePart && p.name != out[0].name {
 			out = append(out, p)
 		}
 	}
@@ -244,7 +277,7 @@ func (w way) sql(s *statement) string {
 
 const (
 	widePart = 250_000 // rows: reading such a list costs more than it spares
-	fewRows  = 1_500   // rows: looking at each costs less than another list
+	fewRows  = 4_000   // rows: looking at each costs less than another list
 )
 
 // wayTo finds the way of a condition.
@@ -277,7 +310,7 @@ func (v *vocabulary) wayToOne(kids []node) way {
 		name := ""
 		for _, p := range w {
 			name += p.name + "&"
-			sum.wide = sum.wide || p.wide
+			sum.wide, sum.alone = sum.wide || p.wide, sum.alone || p.alone
 		}
 		if !seen[name] {
 			seen[name] = true
@@ -436,21 +469,24 @@ func matches(q string) func(*statement) string {
 
 // holds is about words that contain a text; there is no way when they are too many.
 func (v *vocabulary) holds(t string) way {
-	words, all := v.containing(t)
-	if !all {
+	if !v.deep && len(t) < 3 { // so common that a walk meets it soon
 		return nil
 	}
-	if len(words) == 0 {
+	found := v.containing(t)
+	if !found.all {
+		return nil
+	}
+	if found.words == 0 {
 		return way{{write: func(*statement) string { return "false" }, name: "nothing"}}
 	}
-	quoted := make([]string, len(words))
-	for i, w := range words {
-		quoted[i] = query(w, false, "")
+	queries := make([]string, len(found.begin))
+	for i, b := range found.begin {
+		queries[i] = query(b, true, "")
 	}
 	return way{{
-		write: func(s *statement) string { return "words @@ ANY (" + s.any(quoted, "tsquery[]") + ")" },
+		write: func(s *statement) string { return "words @@ ANY (" + s.any(queries, "tsquery[]") + ")" },
 		name:  "*" + t,
-		rows:  v.frequent(func(c string) bool { return strings.Contains(c, t) }, 20*float64(len(words))),
-		wide:  len(words) > 50,
+		rows:  v.frequent(func(c string) bool { return strings.Contains(c, t) }, 20*float64(found.words)),
+		alone: len(queries) > 1,
 	}}
 }

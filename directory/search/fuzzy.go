@@ -94,7 +94,7 @@ func (v *vocabulary) nearest(w string, round byte, left *int) ([]string, error) 
 	var found []string
 	var err error
 	if round == 1 {
-		found, err = v.oneOff(w)
+		found, err = v.begun(variants(w)) // a few hundred
 	} else {
 		found, err = v.twoOff(w)
 	}
@@ -112,9 +112,8 @@ const selectBegun = `
 SELECT v, bool_or(w.word = v) FROM unnest($1::text[]) v
 CROSS JOIN LATERAL (SELECT word FROM %s x WHERE word >= v COLLATE "C" AND word < (v || '{') COLLATE "C" ORDER BY word LIMIT 1) w GROUP BY v`
 
-// oneOff looks up every spelling at one letter's distance, since there are few hundred.
-func (v *vocabulary) oneOff(w string) ([]string, error) {
-	all := variants(w)
+// begun looks up which of some spellings begin words, whole words first.
+func (v *vocabulary) begun(all []string) ([]string, error) {
 	order := make(map[string]int, len(all))
 	for i, o := range all {
 		order[o] = i
@@ -195,8 +194,19 @@ func variantsOf(w, alphabet string) []string {
 }
 
 // twoOff compares with the words that have as many letters in groups of three in common
-// as can be, and keeps those at two letters' distance.
+// as can be, and keeps those at two letters' distance; and it looks up the spellings with
+// two letters swapped and one more off, for swaps leave little in common.
 func (v *vocabulary) twoOff(w string) ([]string, error) {
+	var all []string
+	for _, s := range variants(w)[:utf8.RuneCountInString(w)-1] {
+		all = append(all, variants(s)...)
+	}
+	slices.Sort(all)
+	all = slices.Compact(all)
+	swapped, err := v.begun(all)
+	if err != nil {
+		return nil, err
+	}
 	rows, err := v.db.Query(v.ctx, "SELECT word FROM "+v.ofParts("word", "word")+
 		" x WHERE word % $1::text ORDER BY similarity(word, $1::text) DESC, word LIMIT 200", w)
 	if err != nil {
@@ -206,13 +216,13 @@ func (v *vocabulary) twoOff(w string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	words := make([]string, 0, spellings)
+	words := make([]string, 0, 2*spellings)
 	for _, f := range found {
 		if len(words) < spellings && f != w && distance(w, f) <= 2 {
 			words = append(words, listing.CutWord(f))
 		}
 	}
-	return words, nil
+	return append(words, swapped...), nil
 }
 
 // distance is how many letters to add, drop, change or swap with the next.

@@ -128,6 +128,7 @@ func join(s shape, kids []node) node {
 			out = append(out, k)
 		}
 	}
+	out = needed(s, out)
 	switch len(out) {
 	case 0:
 		return node{shape: nothing}
@@ -135,6 +136,32 @@ func join(s shape, kids []node) node {
 		return out[0]
 	}
 	return node{shape: s, kids: out}
+}
+
+// needed leaves out the leaves that another one makes needless: the same again, and in
+// an either what a whole name tells of its family and given names.
+func needed(s shape, kids []node) []node {
+	seen := make(map[leaf]bool, len(kids))
+	for _, k := range kids {
+		if k.shape == test && s == either && k.leaf.field == Name && k.leaf.act != equal {
+			for _, f := range []Field{Family, Given} {
+				l := k.leaf
+				l.field = f
+				seen[l] = true
+			}
+		}
+	}
+	out := kids[:0]
+	for _, k := range kids {
+		if k.shape == test {
+			if seen[k.leaf] {
+				continue
+			}
+			seen[k.leaf] = true
+		}
+		out = append(out, k)
+	}
+	return out
 }
 
 func negate(k node) node {

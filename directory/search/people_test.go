@@ -98,17 +98,20 @@ func (c *crowd) pick(from []string) string {
 	return strings.ReplaceAll(from[c.r.IntN(len(from))], "_", " ")
 }
 
-// few picks an index below n, small ones far more often.
-func (c *crowd) few(n int) int {
-	return min(n-1, int(math.Pow(float64(n)+1, c.r.Float64()))-1)
+// few picks an index below n, small ones more often; even is how many of the first are
+// about as frequent as each other.
+func (c *crowd) few(n, even int) int {
+	q := float64(even)
+	return min(n-1, int(q*math.Pow((float64(n)+q)/q, c.r.Float64())-q))
 }
 
 var noon = time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
 
 func (c *crowd) next() listing.Listing {
 	c.n++
-	place := c.few(200_000)
-	t := c.towns[(place*7919+c.few(7))%min(len(c.towns), 30+place)]
+	place := c.few(200_000, 500)
+	there := rand.New(rand.NewPCG(uint64(place), 1))
+	t := c.towns[(&crowd{r: there}).few(len(c.towns), 8)]
 	l := listing.Listing{
 		Kind: health.PER, PlaceType: "FINESS", Place: fmt.Sprintf("99%07d", place), City: t.name, PostalCode: t.postal,
 		Department: t.postal[:2], Country: "FR", Rank: 1, SinceAt: noon, ChangedAt: noon, SeenAt: noon,
@@ -135,8 +138,8 @@ func (c *crowd) next() listing.Listing {
 		return l
 	}
 	p := professions[c.r.IntN(len(professions))]
-	l.FamilyName = strings.ReplaceAll(c.families[c.few(len(c.families))], "_", " ")
-	l.GivenName = c.givens[c.few(len(c.givens))]
+	l.FamilyName = strings.ReplaceAll(c.families[c.few(len(c.families), 30)], "_", " ")
+	l.GivenName = c.givens[c.few(len(c.givens), 20)]
 	l.PPType, l.PP = "8", fmt.Sprintf("8997%07d", c.n)
 	l.Profession, l.ProfessionLabel, l.KnowHow, l.KnowHowLabel = p.code, p.label, p.skill, p.skillLabel
 	l.Category, l.CategoryLabel = "C", "Civil"

@@ -18,8 +18,9 @@ import (
 const (
 	// setRows is about how many rows may be looked at and sorted. What is more common
 	// is found soon by walking.
-	setRows = 30_000
-	maxArms = 12
+	setRows    = 30_000
+	walkedRows = 500
+	maxArms    = 12
 )
 
 // walkSteps are how many listings are walked by at a time; after the last the page ends
@@ -92,7 +93,7 @@ func (q *search) run(from place) error {
 	if q.err != nil {
 		return q.err
 	}
-	if from.mode == bySet || from.mode == 0 && len(w) > 0 && w.rows(q.size) <= setRows {
+	if from.mode == bySet || from.mode == 0 && len(w) > 0 && w.rows(q.size) <= q.setRows() {
 		if len(w) == 0 {
 			return fault.New(fault.Conflict, "search.Search", "stale-page")
 		}
@@ -175,6 +176,14 @@ func (l leaf) arms() (arms []arm, complete bool) {
 	return arms, len(arms) > 0 && (l.act == prefix || l.act == equal)
 }
 
+// setRows is less when names can be walked that are known to begin so.
+func (q *search) setRows() float64 {
+	if lo, hi := nameRange(q.where); hi != "" && len(lo) >= 3 {
+		return walkedRows
+	}
+	return setRows
+}
+
 func (q *search) byArms(arms []arm, rest bool, from place) error {
 	if int(from.step) > len(arms) {
 		return invalid("page")
@@ -254,6 +263,12 @@ func (q *search) bySet(w way, arms []arm, mode byte, tiers func(*statement) stri
 func (q *search) byWalk(w way, arms []arm, mode byte, from place) error {
 	lo, hi := nameRange(q.where)
 	for i, n := range walkSteps {
+		if i == walkBeforeSet && len(w) == 0 {
+			q.deep = true
+			if w = q.wayTo(q.where); q.err != nil {
+				return q.err
+			}
+		}
 		if i == walkBeforeSet && len(w) > 0 && w.rows(q.size) <= widePart {
 			return q.bySet(w, arms, mode, step(len(arms)), from)
 		}
@@ -297,7 +312,9 @@ func (q *search) walkEnd(sql string, args []any) (place, error) {
 // nameRange narrows the names to walk by: all listings that answer have f_name in it.
 func nameRange(n node) (lo, hi string) {
 	switch {
-	case n.shape == test && n.leaf.field == Family && (n.leaf.act == prefix || n.leaf.act == equal):
+	case n.shape == test && n.leaf.field == Family && n.leaf.act == equal:
+		return n.leaf.value, n.leaf.value + "!" // what follows is a space
+	case n.shape == test && n.leaf.field == Family && n.leaf.act == prefix:
 		return n.leaf.value, after(n.leaf.value)
 	case n.shape == both:
 		for _, k := range n.kids {
@@ -373,9 +390,31 @@ func (q *search) page(round byte) Page {
 	for _, h := range hits {
 		p.Listings = append(p.Listings, h.listing)
 	}
+	preferredFirst(p.Listings)
 	q.next.round = round
 	p.Next = q.next.String()
 	return p
+}
+
+// preferredFirst puts the listings of one holder in the order of rank, in the places that
+// they have.
+func preferredFirst(ls []listing.Listing) {
+	of := map[string][]int{}
+	for i, l := range ls {
+		if l.PP != "" {
+			of[l.PPType+l.PP] = append(of[l.PPType+l.PP], i)
+		}
+	}
+	for _, at := range of {
+		his := make([]listing.Listing, len(at))
+		for i, n := range at {
+			his[i] = ls[n]
+		}
+		slices.SortStableFunc(his, func(a, b listing.Listing) int { return a.Rank - b.Rank })
+		for i, n := range at {
+			ls[n] = his[i]
+		}
+	}
 }
 
 const (

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 
@@ -99,15 +100,16 @@ type vocabulary struct {
 	edition
 	ctx   context.Context
 	db    *pg.DB
-	holed map[string][]string // by text, the words that contain it
-	err   error               // the first one
+	holed map[string]stems // by text
+	deep  bool             // look for texts of one or two letters too
+	err   error            // the first one
 
 	near      map[string][]string // by word, its other spellings of that round
 	nearRound byte
 }
 
 func (s *Searcher) vocabulary(ctx context.Context, e edition) *vocabulary {
-	return &vocabulary{edition: e, ctx: ctx, db: s.db, holed: map[string][]string{}}
+	return &vocabulary{edition: e, ctx: ctx, db: s.db, holed: map[string]stems{}}
 }
 
 // frequent guesses in how many rows a word is found that some test holds for: the common
@@ -127,19 +129,38 @@ func (e edition) ofParts(columns, table string) string {
 	return "(SELECT " + columns + " FROM " + table + "_own UNION ALL SELECT " + columns + " FROM " + table + "_" + e.part + ")"
 }
 
-const manyWords = 300
+const (
+	manyWords = 5_000 // of the vocabulary, that contain a text
+	manyStems = 250   // different beginnings that end with it
+)
 
-// containing returns the words that contain a text, and whether these are all: there
-// may be too many to be worth it.
-func (v *vocabulary) containing(t string) ([]string, bool) {
-	words, ok := v.holed[t]
-	if !ok && v.err == nil {
-		rows, err := v.db.Query(v.ctx, "SELECT word FROM "+v.ofParts("word", "word")+" w WHERE word LIKE '%' || $1::text || '%' LIMIT $2", t, manyWords+1)
-		if err == nil {
-			words, err = pgx.CollectRows(rows, pgx.RowTo[string])
-		}
-		v.err = err
-		v.holed[t] = words
+// stems is how words of the vocabulary begin that contain a text, up to its end: few, for
+// most such words differ in what follows.
+type stems struct {
+	begin []string
+	words int
+	all   bool // there are no more
+}
+
+// containing looks for words that contain a text.
+func (v *vocabulary) containing(t string) stems {
+	found, ok := v.holed[t]
+	if ok || v.err != nil {
+		return found
 	}
-	return words, v.err == nil && len(words) <= manyWords
+	rows, err := v.db.Query(v.ctx, "SELECT left(word, strpos(word, $1::text) + $2::int - 1), count(*) FROM (SELECT word FROM "+v.ofParts("word", "word")+
+		" w WHERE word LIKE '%' || $1::text || '%' LIMIT $3::int) w GROUP BY 1 LIMIT $4::int",
+		pgx.QueryExecModeExec, t, utf8.RuneCountInString(t), manyWords, manyStems+1)
+	if err == nil {
+		_, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (_ struct{}, err error) {
+			var stem string
+			var words int
+			err = row.Scan(&stem, &words)
+			found.begin, found.words = append(found.begin, stem), found.words+words
+			return struct{}{}, err
+		})
+	}
+	found.all = err == nil && len(found.begin) <= manyStems && found.words < manyWords
+	v.err, v.holed[t] = err, found
+	return found
 }
