@@ -66,6 +66,10 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	if c.Search > 0 {
 		pc.ConnConfig.RuntimeParams["plan_cache_mode"] = "force_custom_plan"
 		pc.ConnConfig.RuntimeParams["default_transaction_read_only"] = "on"
+		// Many ask at once: each keeps to one process, and to rows that it is led to.
+		pc.ConnConfig.RuntimeParams["max_parallel_workers_per_gather"] = "0"
+		pc.ConnConfig.RuntimeParams["random_page_cost"] = "1.1"
+		pc.ConnConfig.RuntimeParams["work_mem"] = "16MB"
 		pc.ConnConfig.RuntimeParams["statement_timeout"] = strconv.FormatInt(c.Search.Milliseconds(), 10)
 	}
 	pool, err := pgxpool.NewWithConfig(ctx, pc)
