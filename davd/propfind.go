@@ -48,7 +48,6 @@ func readNames(e *elem) (names, error) {
 type subject struct {
 	path string
 	kind kind
-	in   kind // of a card
 	e    entry
 	data []byte // address-data, in a report that asks for it
 }
@@ -92,7 +91,7 @@ func (a *asker) propfind() error {
 func (a *asker) subjects(deep bool) ([]subject, error) {
 	if a.res.kind == card {
 		e, err := a.card(a.res)
-		return []subject{{path: pathOf(a.res.in, a.res.key), kind: card, in: a.res.in, e: e}}, err
+		return []subject{{path: pathOf(a.res.in, a.res.key), kind: card, e: e}}, err
 	}
 	var b *establishment
 	var err error
@@ -112,7 +111,7 @@ func (a *asker) subjects(deep bool) ([]subject, error) {
 		out = append(out, subject{path: bookPath, kind: book})
 	case book:
 		for _, e := range b.entries {
-			out = append(out, subject{path: pathOf(book, e.l.Key), kind: card, in: book, e: e})
+			out = append(out, subject{path: pathOf(book, e.l.Key), kind: card, e: e})
 		}
 		a.given += len(b.entries)
 	}

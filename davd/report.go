@@ -68,7 +68,7 @@ func readWanted(e *elem) (wanted, error) {
 
 // subjectOf makes a card ready to be written.
 func (a *asker) subjectOf(in kind, e entry, v wanted) (subject, error) {
-	sub := subject{path: pathOf(in, e.l.Key), kind: card, in: in, e: e}
+	sub := subject{path: pathOf(in, e.l.Key), kind: card, e: e}
 	if v.version == "" {
 		return sub, nil
 	}
