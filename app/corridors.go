@@ -23,7 +23,7 @@ func (h *House) corridors() error {
 	h.zone = paris
 	class := health.INSClass(cfg.Operator.INSClass)
 	h.Gate = gate.New(gate.Deps{DB: h.DB, Boxes: h.Directory, Accounts: h.Identity, Consent: h.Consent, Dossier: h.Dossier, Trust: h.Trust,
-		Audit: h.Audit, Class: class, Now: h.now, Log: h.log})
+		Audit: h.Audit, Class: class, Zone: paris, Now: h.now, Log: h.log})
 	h.Outbound = outbound.New(outbound.Deps{DB: h.DB, Jobs: h.Jobs, Letters: relayLetters{h.Seal, h.Blobs}, Trust: h.Trust, Config: outbound.Config{
 		Hostname: cfg.Operator.Hostname, Routes: cfg.Outbound.Routes, FirstRetry: time.Duration(cfg.Outbound.RetryFirst),
 		GiveUpAfter: time.Duration(cfg.Outbound.GiveUpAfter)}, Log: h.log, Metrics: h.metrics, Now: h.now})
@@ -41,7 +41,7 @@ func (h *House) corridors() error {
 	h.Outbound.SetNotices(h.Pipeline)
 	h.plugLetters(paris)
 	h.Reader = pipeline.NewReader(pipeline.ReaderDeps{DB: h.DB, Mail: h.Mail, Gate: h.Gate, Boxes: h.Directory, Seal: h.Seal, Blobs: h.Blobs,
-		SpoolDir: cfg.Blobs.SpoolDir, QuotaSize: quota, Log: h.log})
+		SpoolDir: cfg.Blobs.SpoolDir, QuotaSize: quota, Usage: h.Directory, Log: h.log, Now: h.now})
 	h.Ingester = pipeline.NewIngester(pipeline.IngestDeps{DB: h.DB, Seal: h.Seal, Blobs: h.Blobs, Keys: h.Index, Dossier: h.Dossier,
 		Boxes: h.Directory, Gate: h.Gate, Audit: h.Audit, Notices: h.Pipeline, Class: class, Hostname: cfg.Operator.Hostname,
 		SpoolDir: cfg.Blobs.SpoolDir, Now: h.now, Log: h.log})
