@@ -329,5 +329,3 @@ func (h *house) publish(n int) {
 		}
 	}
 }
-
-var signedIn = identity.SignIn{Account: 1, BAL: 7}

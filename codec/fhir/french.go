@@ -10,7 +10,6 @@ const (
 	SystemInternT = "http://rpps.interne.esante.gouv.fr" // of a structure that has no other
 
 	SystemIdentifierType   = "https://hl7.fr/ig/fhir/core/CodeSystem/fr-core-cs-v2-0203" // IDNPS, RPPS, IDNST, FINEG, FINEJ, SIREN, SIRET, INTRN
-	SystemPPType           = mos + "TRE_G08-TypeIdentifiantPersonne/FHIR/TRE-G08-TypeIdentifiantPersonne"
 	SystemOrganizationType = "https://hl7.fr/ig/fhir/core/CodeSystem/fr-core-cs-v2-3307" // LEGAL-ENTITY, GEOGRAPHICAL-ENTITY
 )
 
