@@ -341,7 +341,7 @@ func TestStructurePage(t *testing.T) {
 	}
 	body = c.get(path).body
 	i := strings.Index(body, "Toutes les personnes")
-	if n := strings.Count(body, ">AGENT "); n != structurePeople-1 || i < 0 || !strings.Contains(body, "Préadmission chirurgie") {
+	if n := strings.Count(body, ">AGENT "); n != structurePeople || i < 0 || !strings.Contains(body, "Préadmission chirurgie") {
 		t.Fatalf("%d people shown", n)
 	}
 	_, to, _ := strings.Cut(body[strings.LastIndex(body[:i], `href="`):i], `"`)
