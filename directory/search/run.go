@@ -27,7 +27,9 @@ const (
 // where the walk does.
 var walkSteps = []int{2_000, 8_000, 30_000, 60_000}
 
-const walkBeforeSet = 2 // steps, before looking through a large set instead
+// walkBeforeSet is after how many steps a large set is looked through instead, when the
+// walk met little.
+const walkBeforeSet = 1
 
 // columns are those of a listing.Listing, in the order of scan.
 var columns = strings.Join(listing.Columns[:slices.Index(listing.Columns, "f_name")], ", ")
@@ -127,20 +129,23 @@ func (a arm) weight() int {
 	return n
 }
 
-// armsOf gives the arms of a condition, in the order of preference, and whether there is
-// more to find than they do.
-func armsOf(n node) (arms []arm, rest bool) {
+// armsOf gives the arms of a condition, in the order of preference, and the part of it of
+// which they do not find all.
+func armsOf(n node) (arms []arm, rest node) {
 	kids := []node{n}
 	if n.shape == either {
 		kids = n.kids
 	}
+	var left []node
 	for _, k := range kids {
 		if k.shape != test {
-			rest = true
+			left = append(left, k)
 			continue
 		}
 		as, complete := k.leaf.arms()
-		rest = rest || !complete
+		if !complete {
+			left = append(left, k)
+		}
 		for _, a := range as {
 			if !slices.Contains(arms, a) {
 				arms = append(arms, a)
@@ -148,7 +153,7 @@ func armsOf(n node) (arms []arm, rest bool) {
 		}
 	}
 	slices.SortStableFunc(arms, func(a, b arm) int { return a.weight() - b.weight() })
-	return arms, rest
+	return arms, join(either, left)
 }
 
 // arms of a leaf hold nothing but its answers, and all of them when complete.
@@ -184,7 +189,7 @@ func (q *search) setRows() float64 {
 	return setRows
 }
 
-func (q *search) byArms(arms []arm, rest bool, from place) error {
+func (q *search) byArms(arms []arm, rest node, from place) error {
 	if int(from.step) > len(arms) {
 		return invalid("page")
 	}
@@ -194,9 +199,10 @@ func (q *search) byArms(arms []arm, rest bool, from place) error {
 		}
 		from = place{}
 	}
-	if !rest || q.full() {
+	if rest.shape == never || q.full() {
 		return nil
 	}
+	q.where = rest
 	if int(from.step) < len(arms) {
 		from = place{}
 	}
@@ -262,15 +268,18 @@ func (q *search) bySet(w way, arms []arm, mode byte, tiers func(*statement) stri
 // where the walk does.
 func (q *search) byWalk(w way, arms []arm, mode byte, from place) error {
 	lo, hi := nameRange(q.where)
+	before := len(q.hits)
 	for i, n := range walkSteps {
-		if i == walkBeforeSet && len(w) == 0 {
-			q.deep = true
-			if w = q.wayTo(q.where); q.err != nil {
-				return q.err
+		if i == walkBeforeSet && 5*(len(q.hits)-before) < q.limit {
+			if len(w) == 0 {
+				q.deep = true
+				if w = q.wayTo(q.where); q.err != nil {
+					return q.err
+				}
 			}
-		}
-		if i == walkBeforeSet && len(w) > 0 && w.rows(q.size) <= widePart {
-			return q.bySet(w, arms, mode, step(len(arms)), from)
+			if len(w) > 0 && w.rows(q.size) <= widePart {
+				return q.bySet(w, arms, mode, step(len(arms)), from)
+			}
 		}
 		var s statement
 		bounds := "true" + s.after("f_name", from)

@@ -219,12 +219,17 @@ func neighbours(a mail.Address) []string {
 	return out
 }
 
-// tellingNames are the parts of a local part that few bear, each as a tsquery.
+// tellingNames are the parts of a local part that few bear, but for their last letter,
+// each as a tsquery.
 func (v *vocabulary) tellingNames(local string) []string {
 	var out []string
 	for _, w := range listing.WordsOf(local) {
-		if len(w) >= shortest && len(out) < 4 && v.is(w).rows <= commonPart {
-			out = append(out, query(w, false, ""))
+		if len(w) < shortest {
+			continue
+		}
+		w = w[:max(shortest, len(w)-1)]
+		if len(out) < 4 && v.begins(w).rows <= commonPart {
+			out = append(out, query(w, true, ""))
 		}
 	}
 	return out
