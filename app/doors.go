@@ -85,7 +85,7 @@ func (h *House) fhirDoors() ([]door, error) {
 		return nil, err
 	}
 	cfg := h.Config
-	s, err := fhird.New(fhird.Deps{SignIn: h.Identity, Reader: h.Reader, Store: resource.New(h.Asked, cfg.FHIR.BaseURL), Limit: h.Limit,
+	s, err := fhird.New(fhird.Deps{SignIn: h.Identity, Reader: h.Reader, Store: resource.New(h.Asked, cmp.Or(cfg.FHIR.BaseURL, "https://"+cfg.Operator.Hostname+"/fhir")), Limit: h.Limit,
 		Tickets: tickets, TLS: h.Trust.IMAP(), VerifyClient: h.Trust.VerifyClient, Log: h.log, Now: h.now, Metrics: h.metrics},
 		fhird.Config{BaseURL: cfg.FHIR.BaseURL, Operator: cfg.Operator.Name, Version: version()})
 	if err != nil {
