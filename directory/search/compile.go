@@ -290,11 +290,51 @@ func (v *vocabulary) wayTo(n node) way {
 		for _, k := range n.kids {
 			all = append(all, v.wayTo(k)...)
 		}
-		return all.best()
+		return append(all, v.wayToNames(n.kids)...).best()
 	case either:
 		return v.wayToOne(n.kids)
 	}
 	return nil
+}
+
+// wayToNames is about names that begin so and hold something more, « jean » and « dup »:
+// the indexes of names tell both, without a look at the rows.
+func (v *vocabulary) wayToNames(kids []node) way {
+	var start leaf
+	var more []string
+	for _, k := range kids {
+		l := k.leaf
+		switch {
+		case k.shape != test || l.field != Name && l.field != Family && l.field != Given:
+		case l.act == prefix && len(l.value) > len(start.value):
+			start = l
+		case (l.act == contains || l.act == word) && !strings.Contains(l.value, " "): // whichever the order of names
+			more = append(more, l.value)
+		}
+	}
+	if len(start.value) < 3 || len(more) == 0 {
+		return nil
+	}
+	rows := v.begins(strings.Fields(start.value)[0]).rows
+	if rows > widePart {
+		return nil
+	}
+	columns := map[Field][]string{Name: {"f_name", "f_given"}, Family: {"f_name"}, Given: {"f_given"}}[start.field]
+	return way{{
+		write: func(s *statement) string {
+			parts := make([]string, len(columns))
+			for i, c := range columns {
+				parts[i] = "SELECT key FROM " + v.ofParts("key, "+c, "listing") + " n WHERE " + arm{column: c, value: start.value}.sql(s) + " AND " + c + " <> ''"
+				for _, m := range more {
+					parts[i] += " AND strpos(" + c + ", " + s.text(m) + ") > 0"
+				}
+			}
+			return "key = ANY (ARRAY(" + strings.Join(parts, " UNION ALL ") + "))"
+		},
+		name:  "names " + start.value,
+		rows:  rows / 25,
+		alone: true,
+	}}
 }
 
 // wayToOne needs a way to each.
