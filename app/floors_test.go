@@ -41,7 +41,7 @@ var homes = map[string][]string{
 	"github.com/prometheus/client_golang": nil, // metrics are made where they are counted
 	"github.com/klauspost/compress":       {"seal"},
 	"github.com/go-asn1-ber/asn1-ber":     {"ldapd"},
-	"github.com/go-ldap/ldap":            {"bench"},
+	"github.com/go-ldap/ldap":             {"bench"},
 	"github.com/samply":                   {"codec/fhir", "directory/resource", "fhird"},
 	"github.com/emersion/go-vcard":        {"davd"},
 	"github.com/emersion/go-webdav":       {"davd"},
