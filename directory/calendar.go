@@ -31,10 +31,20 @@ func before(now time.Time, after time.Duration, months int) (day time.Time, ever
 	case after < 0:
 		return time.Time{}, false
 	case after == 0:
-		return now.AddDate(0, -months, 0), true
+		return addMonths(now, -months), true
 	default:
 		return now.Add(-after), true
 	}
+}
+
+// addMonths ends on the last day of a month that lacks the day, where AddDate goes on into
+// the next: nobody is suspended before the day that he was told.
+func addMonths(t time.Time, months int) time.Time {
+	to := t.AddDate(0, months, 0)
+	if to.Day() != t.Day() {
+		to = to.AddDate(0, 0, -to.Day())
+	}
+	return to
 }
 
 func (c *Calendar) notice(now time.Time) (time.Time, bool)  { return before(now, c.NoticeAfter, 12) }
@@ -49,7 +59,7 @@ func (c *Calendar) suspendedOn(since time.Time) time.Time {
 	case c.SuspendAfter < 0:
 		return time.Time{}
 	case c.SuspendAfter == 0:
-		return since.AddDate(0, 18, 0)
+		return addMonths(since, 18)
 	default:
 		return since.Add(c.SuspendAfter)
 	}

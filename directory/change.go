@@ -149,21 +149,29 @@ func (d *Directory) check(op string, n NewBAL) error {
 	return nil
 }
 
-// CreatePersonTx makes a person; an RPPS that is known gives the person it has.
+// CreatePersonTx makes a person; an RPPS that is known gives the person it has. Locks the
+// register.
 func (d *Directory) CreatePersonTx(ctx context.Context, tx *pg.Tx, p Person) (PersonID, error) {
 	if p.FamilyName == "" {
 		return 0, fault.New(fault.Invalid, "directory.CreatePersonTx", "no-name")
+	}
+	if err := d.lockTx(ctx, tx); err != nil {
+		return 0, err
 	}
 	var n PersonID
 	err := tx.QueryRow(ctx, insertPerson, text(string(p.RPPS)), p.Civility, p.FamilyName, p.GivenName, p.Profession, p.KnowHow).Scan(&n)
 	return n, err
 }
 
-// CreateStructureTx makes a structure; a FINESS or SIRET that is known gives the one it has.
+// CreateStructureTx makes a structure; a FINESS or SIRET that is known gives the one it
+// has. Locks the register: of two who make the same one, the second finds it.
 func (d *Directory) CreateStructureTx(ctx context.Context, tx *pg.Tx, s Structure) (StructureID, error) {
 	const op = "directory.CreateStructureTx"
 	if s.Name == "" {
 		return 0, fault.New(fault.Invalid, op, "no-name")
+	}
+	if err := d.lockTx(ctx, tx); err != nil {
+		return 0, err
 	}
 	if s.Country == "" {
 		s.Country = "FR"

@@ -23,13 +23,14 @@ const (
 	restorePerson     = `UPDATE person SET ended_at = NULL WHERE id = $1`
 	restoreSituations = `UPDATE situation SET ended_at = NULL WHERE person_id = $1 AND ended_at = $2`
 
-	balsOfPerson = `SELECT id, state, state_cause FROM bal WHERE person_id = $1 AND state <> 'purged' ORDER BY id`
+	balsOfPerson = `SELECT id, state, state_cause, cgu_version <> '' FROM bal WHERE person_id = $1 AND state <> 'purged' ORDER BY id`
 )
 
 type balState struct {
 	ID    id.BAL
 	State health.BALState
 	Cause string
+	Terms bool // the conditions of use are accepted
 }
 
 // EndSituationsTx records that a professional exercises no more, as the national
@@ -56,7 +57,8 @@ func (d *Directory) EndSituationsTx(ctx context.Context, tx *pg.Tx, p PersonID, 
 
 // RestoreSituationsTx undoes EndSituationsTx for somebody who is back in the national
 // directory: the situations that ended with him go on, and the BAL that were suspended
-// for it are active again. It returns those. Errors: fault.NotFound.
+// for it, or whose conditions of use were accepted meanwhile, are active. It returns
+// those. Errors: fault.NotFound.
 func (d *Directory) RestoreSituationsTx(ctx context.Context, tx *pg.Tx, p PersonID, at time.Time) ([]id.BAL, error) {
 	const op = "directory.RestoreSituationsTx"
 	ended, err := d.lockPersonTx(ctx, tx, op, p)
@@ -70,7 +72,8 @@ func (d *Directory) RestoreSituationsTx(ctx context.Context, tx *pg.Tx, p Person
 		return nil, err
 	}
 	return d.moveAllTx(ctx, tx, op, p, "restore-situations", func(b balState) (Move, bool) {
-		return Move{To: health.Active, Cause: CauseRestored, At: at}, b.State == health.Suspended && b.Cause == CauseSituation
+		return Move{To: health.Active, Cause: CauseRestored, At: at},
+			b.State == health.Suspended && b.Cause == CauseSituation || b.State == health.Pending && b.Terms
 	})
 }
 

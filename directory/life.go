@@ -47,6 +47,8 @@ UPDATE bal SET state = $2, state_at = $3, state_cause = $4,
        hours          = CASE WHEN $2 = 'purged' THEN '' ELSE hours END
 WHERE id = $1`
 
+	setCause = `UPDATE bal SET state_cause = $2 WHERE id = $1`
+
 	acceptTerms = `UPDATE bal SET cgu_version = $2, cgu_at = $3 WHERE id = $1`
 
 	findTerms = `SELECT cgu_version = '' OR cgu_at IS NULL FROM bal WHERE id = $1`
@@ -83,8 +85,10 @@ type Move struct {
 
 // MoveTx moves a BAL along its life (mssante.md §3.4), publishes what that changes, ends
 // what is open on one that stops being active, and keeps the trace. Staying where it is
-// is fine, and nothing is then done. Purging drops what describes the box and keeps its
-// address, so that it is never given again. Locks the register.
+// is fine, and nothing is then done; but what the operator suspends while it is suspended
+// for a cause that ends by itself stays so until he says otherwise. Purging drops what
+// describes the box and keeps its address, so that it is never given again. Locks the
+// register.
 //
 // Errors: fault.NotFound; fault.Conflict, with a text, when the move is not allowed;
 // fault.Invalid for a cause that is no code.
@@ -157,7 +161,11 @@ func (d *Directory) moveTx(ctx context.Context, tx *pg.Tx, op string, b id.BAL, 
 		return false, err
 	}
 	if l.State == m.To {
-		return false, nil
+		if m.Author.Means != ByCommand || m.To != health.Suspended || l.Cause != CauseInactive && l.Cause != CauseSituation {
+			return false, nil
+		}
+		_, err := tx.Exec(ctx, setCause, b, m.Cause)
+		return err == nil, err
 	}
 	if err := l.mayMove(op, m.To); err != nil {
 		return false, err
@@ -189,7 +197,7 @@ func (l locked) mayMove(op string, to health.BALState) error {
 		return fault.New(fault.Conflict, op, "situation-ended").Say(
 			"Ce professionnel n'exerce plus selon l'annuaire national. La boîte se rouvrira d'elle-même à son retour dans l'annuaire.",
 			"This professional exercises no more, says the national directory. The mailbox opens again by itself when he is back there.")
-	case to == health.Active && l.State == health.Pending && l.Terms == "":
+	case to == health.Active && (l.State == health.Pending || l.State == health.Closed) && l.Terms == "":
 		return fault.New(fault.Conflict, op, "terms-not-accepted").Say(
 			"Les conditions d'utilisation ne sont pas encore acceptées. Si le titulaire les a signées : pli bal accept-terms ADRESSE.",
 			"The conditions of use are not accepted yet. If the holder signed them: pli bal accept-terms ADDRESS.")

@@ -375,9 +375,11 @@ SELECT`
 	deleteStrayWords = `DELETE FROM word_own w WHERE NOT EXISTS (SELECT FROM listing_own l
 WHERE l.words @@ ('''' || replace(replace(w.word, '\', '\\'), '''', '''''') || '''')::tsquery)`
 
+	// as BAL.Published
 	anyToShow = `
-SELECT EXISTS (SELECT FROM bal WHERE state = 'active' AND NOT unlisted AND kind IN ('PER', 'ORG', 'CAB') AND unpublished_at IS NULL)
-   AND NOT EXISTS (SELECT FROM bal_shown)`
+SELECT EXISTS (SELECT FROM bal b LEFT JOIN person p ON p.id = b.person_id
+WHERE b.kind IN ('PER', 'ORG', 'CAB') AND b.state = 'active' AND NOT b.unlisted AND b.unpublished_at IS NULL
+  AND b.address IS NOT NULL AND p.ended_at IS NULL AND NOT EXISTS (SELECT FROM bal_shown s WHERE s.bal_id = b.id))`
 )
 
 // RepublishAll writes again all that is shown, from the register. Nothing is told to the
@@ -419,8 +421,9 @@ func (d *Directory) RepublishAll(ctx context.Context, at time.Time) error {
 	})
 }
 
-// EnsurePublished publishes the register when it has BAL to show and shows none: the
-// first start after the migration that brought the directory. Cheap otherwise.
+// EnsurePublished publishes the register when a BAL to show is not shown: at the first
+// start after the migration that brought the directory, and again should that one have
+// been cut off. Cheap otherwise.
 func (d *Directory) EnsurePublished(ctx context.Context, at time.Time) error {
 	var due bool
 	if err := d.db.QueryRow(ctx, anyToShow).Scan(&due); err != nil {
