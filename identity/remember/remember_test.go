@@ -65,6 +65,8 @@ func newMemory(d *desk) *Memory {
 	return New(Deps{SignIn: d, Open: d.open, Now: time.Now,
 		Verify: func(s tls.ConnectionState) (*x509.Certificate, error) { return s.PeerCertificates[0], d.wrong },
 		Asked: func(means string, who identity.SignIn, err error) {
+			d.mu.Lock()
+			defer d.mu.Unlock()
 			d.told = append(d.told, fmt.Sprintf("%s %d %v", means, who.Account, err == nil))
 		}})
 }
@@ -91,6 +93,7 @@ func TestOnce(t *testing.T) {
 			}
 		}
 		time.Sleep(2 * time.Second)
+		synctest.Wait()
 		if d.proven != 1 || d.opened != 1 || len(d.told) != 1 || d.told[0] != "password 1 true" {
 			t.Error(d.proven, d.opened, d.told)
 		}
