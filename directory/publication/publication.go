@@ -197,11 +197,16 @@ INSERT INTO publication AS p (bal_id, state, next_at, changed_at) VALUES ($1, 'w
 ON CONFLICT (bal_id) DO UPDATE SET revision = p.revision + 1, state = 'waiting', attempts = 0, next_at = $2, changed_at = $2
 RETURNING revision`
 
+const sqlChangedUnsent = `
+UPDATE publication SET revision = revision + 1, state = 'waiting', attempts = 0, next_at = $2, changed_at = $2 WHERE bal_id = $1`
+
 // ChangedTx notes that a BAL changed and has it sent after the commit. A BAL that was
-// parked is tried again.
+// parked is tried again. Where there is no channel it waits for a process that has one,
+// when the directory was told of it before: it may have to be taken out.
 func (p *Publisher) ChangedTx(ctx context.Context, tx *pg.Tx, b id.BAL) error {
 	if p.d.Channel == nil {
-		return nil
+		_, err := tx.Exec(ctx, sqlChangedUnsent, b, p.d.Now())
+		return pg.Error("publication.ChangedTx", err)
 	}
 	var revision int64
 	if err := tx.QueryRow(ctx, sqlChanged, b, p.d.Now()).Scan(&revision); err != nil {

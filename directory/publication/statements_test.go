@@ -16,7 +16,7 @@ func TestStatements(t *testing.T) {
 	}
 	defer c.Release()
 	for _, sql := range []string{
-		sqlChanged, sqlClaim, sqlWhen, sqlTry, sqlSettle, sqlStep, sqlEnd, sqlLater, sqlSeed, sqlSuspended, sqlDue, sqlForget,
+		sqlChanged, sqlChangedUnsent, sqlClaim, sqlWhen, sqlTry, sqlSettle, sqlStep, sqlEnd, sqlLater, sqlSeed, sqlSuspended, sqlDue, sqlForget,
 		sqlStatus, sqlFileStatus, sqlRefused, sqlCounts, sqlRetry,
 		sqlLastPlaced, sqlUnplaced, sqlForgetFiles, sqlNewFile, sqlPlaced, sqlFileByName, sqlReported, sqlReportedAt,
 	} {
