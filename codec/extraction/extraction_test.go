@@ -488,3 +488,19 @@ func BenchmarkActivities(b *testing.B) {
 	}
 	b.ReportMetric(float64(lines)*float64(b.N)/b.Elapsed().Seconds(), "lines/s")
 }
+
+// A dot at the end makes another domain of one for whoever compares: of a patient's, or
+// of one of ours, something that is published.
+func TestADomainIsWrittenInItsOneForm(t *testing.T) {
+	for address, good := range map[string]bool{
+		"a@patient.mssante.fr": true, "a@MSS-A.example": true, "a.b_c@x--y.example": true,
+		"a@patient.mssante.fr.": false, "a@mss-a.example..": false, "a@.mss-a.example": false, "a@mss-a..example": false,
+		"a@mss-a.example/": false, "a@[127.0.0.1]": false, "a@mss-a:example.fr": false, "a@b@c.example": false, "a@example": false,
+		"a@mss-a\u3002example.fr": false, "@a.example": false, "a@": false, "a@h\u00f4pital.example": false,
+	} {
+		line := Correspondance{Kind: "PER", Address: address}
+		if cause := checkCorrespondance(&line); (cause == "") != good {
+			t.Errorf("%q: %q", address, cause)
+		}
+	}
+}

@@ -277,21 +277,36 @@ func checkActivity(a *Activity) string {
 	return ""
 }
 
-// addressLike asks for local@domain.tld in printable ASCII.
+// addressLike asks for local@domain.tld in printable ASCII, the domain written in its one
+// form: a dot at its end would make another of it for whoever compares.
 func addressLike(s string) bool {
-	at, dot := -1, false
-	for i := 0; i < len(s); i++ {
+	at := strings.IndexByte(s, '@')
+	if at < 1 || at > 64 {
+		return false
+	}
+	for i := range at {
 		switch c := s[i]; {
 		case c <= ' ' || c >= 0x7f || c == '<' || c == '>' || c == ',' || c == ';' || c == '"' || c == '\\' || c == '(' || c == ')':
 			return false
-		case c == '@':
-			if at >= 0 {
-				return false
-			}
-			at = i
-		case c == '.' && at >= 0 && i > at+1 && i < len(s)-1:
-			dot = true
 		}
 	}
-	return at > 0 && at <= 64 && dot && len(s)-at-1 <= 253
+	return domainLike(s[at+1:])
+}
+
+// domainLike asks for two labels or more, of letters, digits, hyphens and underscores.
+func domainLike(s string) bool {
+	label, dots := 0, 0 // octets of the label so far
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == '.' && label == 0:
+			return false
+		case c == '.':
+			label, dots = 0, dots+1
+		case c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_':
+			label++
+		default:
+			return false
+		}
+	}
+	return dots > 0 && label > 0 && len(s) <= 253
 }
