@@ -191,52 +191,64 @@ func (c *conn) external(ctx context.Context, x credentials) result {
 func (c *conn) open(ctx context.Context, who identity.SignIn, authzID string) result {
 	ask := c.s.d.Reader.OpenDirectory
 	now := c.s.d.Now()
-	if c.s.opened.lately(who, now) {
+	lately, refusal := c.s.opened.lately(who, now)
+	if refusal != nil {
+		return failure(refusal)
+	}
+	if lately {
 		ask = c.s.d.Reader.DirectoryStillAllowed
 	}
 	if err := ask(ctx, who, doorName); err != nil {
+		if k := fault.KindOf(err); k == fault.Forbidden || k == fault.Closed {
+			c.s.opened.note(who, opening{now.Add(refusedTime), err})
+		}
 		c.s.d.Log.Info("ldap right refused", "account", who.Account, "bal", who.BAL, "kind", fault.KindOf(err).String(), "code", fault.CodeOf(err))
 		return failure(err)
 	}
-	c.s.opened.note(who, now)
+	if !lately {
+		c.s.opened.note(who, opening{now.Add(askAgain), nil})
+	}
 	c.who, c.bound, c.authzID, c.seen, c.failures = who, true, authzID, now, 0
 	return result{}
 }
 
-// openings remembers who opened the directory lately: some programs make a connection
-// and a bind of each name that they complete, and one trace is enough for them all. The
-// secret is proven and the right asked about each time all the same.
+// refusedTime is how long a refusal is taken for said: a program that is refused goes on
+// asking, and one trace of it a minute is enough.
+const refusedTime = time.Minute
+
+// openings remembers who opened the directory lately, or was refused: some programs make
+// a connection and a bind of each name that they complete, and one trace is enough for
+// them all. The secret is proven each time, and the right of who was let in asked about,
+// all the same.
 type openings struct {
 	mu  sync.Mutex
-	at  map[identity.SignIn]time.Time
+	by  map[identity.SignIn]opening
 	max int
 }
 
-func newOpenings() *openings { return &openings{at: map[identity.SignIn]time.Time{}, max: 10_000} }
-
-func (o *openings) lately(who identity.SignIn, now time.Time) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	at, ok := o.at[who]
-	return ok && now.Sub(at) < askAgain && !now.Before(at)
+type opening struct {
+	until   time.Time
+	refusal error // of the gate
 }
 
-// note begins a period, unless one is running.
-func (o *openings) note(who identity.SignIn, now time.Time) {
+func newOpenings() *openings { return &openings{by: map[identity.SignIn]opening{}, max: 10_000} }
+
+func (o *openings) lately(who identity.SignIn, now time.Time) (yes bool, refusal error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if at, ok := o.at[who]; ok && now.Sub(at) < askAgain && !now.Before(at) {
-		return
+	x, ok := o.by[who]
+	if !ok || !now.Before(x.until) {
+		return false, nil
 	}
-	if len(o.at) >= o.max {
-		for w, at := range o.at {
-			if now.Sub(at) >= askAgain {
-				delete(o.at, w)
-			}
-		}
-		if len(o.at) >= o.max {
-			clear(o.at)
-		}
+	return true, x.refusal
+}
+
+// note begins a period.
+func (o *openings) note(who identity.SignIn, x opening) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.by) >= o.max {
+		clear(o.by)
 	}
-	o.at[who] = now
+	o.by[who] = x
 }

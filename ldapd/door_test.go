@@ -134,6 +134,48 @@ func TestOneTraceForManyBinds(t *testing.T) {
 	}
 }
 
+// A program that is refused goes on asking: at each letter typed, some of them.
+func TestOneTraceForManyRefusals(t *testing.T) {
+	h := newHouse(t, options{})
+	h.deny.Store(fault.New(fault.Forbidden, "gate.Do", "R-CGU-01").Say("Acceptez d'abord les conditions.", "Accept the conditions first."))
+	for range 5 {
+		err := h.dial().Bind(address, password)
+		wantCode(t, err, 50)
+		if !strings.Contains(err.Error(), "Acceptez d'abord les conditions.") {
+			t.Error(err)
+		}
+	}
+	if n := h.refuse.Load(); n != 1 {
+		t.Errorf("%d refusals traced", n)
+	}
+	wantCode(t, h.dial().Bind(address, "faux"), invalidCredentials)
+	h.deny.Store(nil)
+	h.later.Store(int64(refusedTime))
+	h.signedIn()
+}
+
+// One account does not take every connection to the database for itself.
+func TestAnAccountWaitsForItself(t *testing.T) {
+	h := newHouse(t, options{})
+	h.crowd.delay.Store(int64(30 * time.Millisecond))
+	c := h.raw()
+	write(t, c, bindMsg(1, address, password))
+	readAnswers(t, c, 1)
+	const many = 14
+	for i := range many {
+		write(t, c, searchMsg(int64(2+i), "(sn=martin)"))
+	}
+	done := 0
+	for _, a := range readAnswers(t, c, many) {
+		if a.tag == tagSearchResultDone && a.code == success {
+			done++
+		}
+	}
+	if most := h.crowd.most.Load(); most > atOnce || done != many {
+		t.Errorf("%d at one time, %d answered of %d", most, done, many)
+	}
+}
+
 func TestARightThatIsLost(t *testing.T) {
 	h := newHouse(t, options{})
 	c := h.signedIn()

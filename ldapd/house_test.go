@@ -59,6 +59,7 @@ type house struct {
 
 	deny   atomic.Pointer[fault.Error]
 	opened atomic.Int64 // traced openings
+	refuse atomic.Int64 // traced refusals to open
 	asked  atomic.Int64
 	later  atomic.Int64 // how much later than it is the door believes it to be
 }
@@ -101,6 +102,7 @@ func (h *house) Certificate(_ context.Context, a string, c *x509.Certificate) (i
 
 func (h *house) OpenDirectory(_ context.Context, _ identity.SignIn, door string) error {
 	if err := h.deny.Load(); err != nil {
+		h.refuse.Add(1)
 		return err
 	}
 	if door != "ldap" {
@@ -126,11 +128,20 @@ type crowd struct {
 	asked atomic.Int64
 	last  atomic.Pointer[search.Query]
 	panic atomic.Bool
+	now   atomic.Int64 // questions being answered
+	most  atomic.Int64 // of them at one time
 }
 
 func (c *crowd) Search(ctx context.Context, q search.Query) (search.Page, error) {
 	c.asked.Add(1)
 	c.last.Store(&q)
+	for n := c.now.Add(1); ; {
+		m := c.most.Load()
+		if n <= m || c.most.CompareAndSwap(m, n) {
+			break
+		}
+	}
+	defer c.now.Add(-1)
 	if q.Fuzzy {
 		c.fuzzy.Add(1)
 	}

@@ -26,6 +26,7 @@ import (
 	"pli/directory/search"
 	"pli/fault"
 	"pli/identity"
+	"pli/internal/limit"
 	"pli/internal/ticket"
 )
 
@@ -75,12 +76,15 @@ type Config struct {
 	IdleTimeout time.Duration `toml:"idle_timeout"`
 }
 
-// Deps is what the door stands on. Metrics may be nil; the rest is required.
+// Deps is what the door stands on. Turns and Metrics may be nil; the rest is required.
 type Deps struct {
 	SignIn SignIn
 	Reader Reader
 	Search Searcher
 	Limit  Limiter
+	// Turns bounds the questions of one account that are worked on at a time, by all the
+	// doors that share it. Nil: six, by this door alone.
+	Turns *limit.Turns
 	// Tickets seals the cookies of paged results.
 	Tickets *ticket.Office
 	// TLS is shown to clients; it asks for a client certificate and takes none for
@@ -103,6 +107,7 @@ const (
 	handshakeTimeout = 20 * time.Second
 	stopTimeout      = 20 * time.Second
 	maxEntries       = 1000
+	atOnce           = 6 // questions of one account, unless told
 )
 
 // Server is the door. One serves any number of listeners.
@@ -137,6 +142,9 @@ func New(d Deps, c Config) (*Server, error) {
 	orDefault(&c.TimeLimit, 3*time.Second)
 	orDefault(&c.IdleTimeout, 15*time.Minute)
 	c.MaxEntries = min(c.MaxEntries, maxEntries)
+	if d.Turns == nil {
+		d.Turns = limit.NewTurns(atOnce)
+	}
 	return &Server{
 		d: d, c: c, suffix: suffix, metrics: newMetrics(d.Metrics), opened: newOpenings(),
 		handshake: make(chan struct{}, 8*runtime.GOMAXPROCS(0)),

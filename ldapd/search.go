@@ -185,12 +185,6 @@ func (a *asker) find(ctx context.Context) (result, error) {
 	if r, ok := a.allowed(); !ok {
 		return r, nil
 	}
-	limit := s.c.TimeLimit
-	if a.q.time > 0 && a.q.time < int64(limit/time.Second)+1 {
-		limit = min(limit, time.Duration(a.q.time)*time.Second)
-	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
 	switch {
 	case n.key() == s.suffix.key() && a.q.scope == scopeBase:
 		a.show(s.base())
@@ -206,7 +200,11 @@ func (a *asker) find(ctx context.Context) (result, error) {
 		a.show(s.base())
 		return result{}, nil
 	case n.under(s.suffix) && len(n) == len(s.suffix)+1:
-		l, err := s.entry(ctx, n)
+		var l *subject
+		err := a.ask(ctx, func(ctx context.Context) (err error) {
+			l, err = s.entry(ctx, n)
+			return err
+		})
 		if fault.Is(err, fault.NotFound) {
 			return result{code: noSuchObject, matched: s.c.Base, text: textNoObject}, nil
 		}
@@ -236,6 +234,23 @@ func (a *asker) allowed() (result, bool) {
 		return result{code: confidentialityRequired, text: textNoTLS}, false
 	}
 	return result{code: strongerAuthRequired, text: textSignIn}, false
+}
+
+// ask lets a question wait for others of its account, then gives it its time. What it
+// finds is written afterwards: a client that reads slowly keeps no turn.
+func (a *asker) ask(ctx context.Context, question func(context.Context) error) error {
+	leave, err := a.s.d.Turns.Take(ctx, a.who.Account)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	limit := a.s.c.TimeLimit
+	if a.q.time > 0 && a.q.time < int64(limit/time.Second)+1 {
+		limit = min(limit, time.Duration(a.q.time)*time.Second)
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	return question(ctx)
 }
 
 // entry reads the listing that a name is of. Errors: fault.NotFound.
@@ -279,7 +294,11 @@ func (a *asker) listings(ctx context.Context) (result, error) {
 	if want <= 0 {
 		return result{code: sizeLimitExceeded, text: textMore}, nil
 	}
-	page, err := s.d.Search.Search(ctx, search.Query{Where: where, Limit: int(want), After: after, Fuzzy: a.q.filter.completes()})
+	var page search.Page
+	err := a.ask(ctx, func(ctx context.Context) (err error) {
+		page, err = s.d.Search.Search(ctx, search.Query{Where: where, Limit: int(want), After: after, Fuzzy: a.q.filter.completes()})
+		return err
+	})
 	if err != nil {
 		return result{}, err
 	}
