@@ -2,7 +2,6 @@ package directory
 
 import (
 	"context"
-	_ "embed"
 	"slices"
 	"strings"
 	"unicode"
@@ -16,25 +15,6 @@ import (
 	"pli/mail"
 	"pli/policy"
 )
-
-//go:embed professions.tsv
-var professionsTSV string
-
-var professions = readProfessions(professionsTSV)
-
-func readProfessions(tsv string) map[string]string {
-	m := map[string]string{}
-	for line := range strings.Lines(tsv) {
-		if code, label, ok := strings.Cut(strings.TrimRight(line, "\n"), "\t"); ok && !strings.HasPrefix(line, "#") {
-			m[code] = label
-		}
-	}
-	return m
-}
-
-// ProfessionLabel is the French label of a profession (TRE_G15), or "" when the code is
-// not known: an unknown code shows nothing and gives no right.
-func ProfessionLabel(code string) string { return professions[code] }
 
 // Card is how a BAL is shown: « NOM Prénom, profession, structure, ville », in parts.
 // A patient's card holds no name: the directory does not know it.
@@ -76,7 +56,7 @@ func (b BAL) Card() Card {
 	}
 	if p := b.Person; p != nil && b.Kind == health.PER {
 		c.Name = strings.TrimSpace(strings.ToUpper(p.FamilyName) + " " + p.GivenName)
-		c.Profession = lowerFirst(ProfessionLabel(p.Profession))
+		c.Profession = lowerFirst(health.ProfessionLabel(p.Profession))
 		return c
 	}
 	c.Name = b.DisplayName

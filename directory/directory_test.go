@@ -4,10 +4,7 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
-	"encoding/csv"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -379,26 +376,6 @@ func TestStatements(t *testing.T) {
 		setUnpublished, confirmListings, confirmPractitioners, confirmOrganizations, confirmRoles, listBALs, updateMode} {
 		if _, err := conn.Conn().Prepare(t.Context(), fmt.Sprintf("s%d", i), sql); err != nil {
 			t.Errorf("statement %d: %v", i, err)
-		}
-	}
-}
-
-func TestProfessionLabelsAreThoseOfTheTerminology(t *testing.T) {
-	if ProfessionLabel("10") != "Médecin" || ProfessionLabel("00") != "" || len(professions) != 30 {
-		t.Fatalf("%d labels", len(professions))
-	}
-	f, err := os.Open(filepath.Join("..", "..", "shared", "data", "professions.csv"))
-	if err != nil {
-		t.Skip("../shared is not beside the checkout")
-	}
-	defer f.Close()
-	rows, err := csv.NewReader(f).ReadAll()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, r := range rows {
-		if r[0] == "profession" && ProfessionLabel(r[1]) != r[4] {
-			t.Errorf("profession %s: %q, want %q", r[1], ProfessionLabel(r[1]), r[4])
 		}
 	}
 }

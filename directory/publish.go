@@ -273,7 +273,7 @@ func (b BAL) Listing(at time.Time) listing.Listing {
 			l.PPType, l.PP = "8", string(p.RPPS)
 		}
 		l.Civility, l.FamilyName, l.GivenName = p.Civility, p.FamilyName, p.GivenName
-		l.Profession, l.ProfessionLabel = p.Profession, ProfessionLabel(p.Profession)
+		l.Profession, l.ProfessionLabel = p.Profession, health.ProfessionLabel(p.Profession)
 		l.KnowHow, l.KnowHowLabel = p.KnowHow, knowHowLabel(p.Profession, p.KnowHow)
 	}
 	if s := b.Structure; s != nil {

@@ -1,6 +1,11 @@
 package health
 
-import "testing"
+import (
+	"encoding/csv"
+	"os"
+	"path/filepath"
+	"testing"
+)
 
 func TestCodes(t *testing.T) {
 	for code, want := range map[string]DocumentType{
@@ -35,5 +40,25 @@ func TestCodes(t *testing.T) {
 	}
 	if got := ProfessionLabel("40"); got != "Chirurgien-Dentiste" {
 		t.Errorf("ProfessionLabel(40) = %q", got)
+	}
+}
+
+func TestProfessionLabelsAreThoseOfTheTerminology(t *testing.T) {
+	if ProfessionLabel("10") != "Médecin" || ProfessionLabel("00") != "" {
+		t.Fatal("labels")
+	}
+	f, err := os.Open(filepath.Join("..", "..", "shared", "data", "professions.csv"))
+	if err != nil {
+		t.Skip("../shared is not beside the checkout")
+	}
+	defer f.Close()
+	rows, err := csv.NewReader(f).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range rows {
+		if r[0] == "profession" && ProfessionLabel(r[1]) != r[4] {
+			t.Errorf("profession %s: %q, want %q", r[1], ProfessionLabel(r[1]), r[4])
+		}
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"pli/directory"
 	"pli/directory/listing"
 	"pli/directory/search"
 	"pli/fault"
@@ -188,7 +187,7 @@ func (s *Server) seek(w http.ResponseWriter, r *http.Request) error {
 	}
 	f := r.PostForm
 	a := ask{Who: clean(f.Get("qui")), Where: clean(f.Get("ou"))}
-	if code := f.Get("profession"); directory.ProfessionLabel(code) != "" {
+	if code := f.Get("profession"); health.ProfessionLabel(code) != "" {
 		a.Profession = code
 	}
 	if k := f.Get("sorte"); k == onlyPersons || k == onlyServices {
@@ -208,7 +207,7 @@ func (s *Server) seek(w http.ResponseWriter, r *http.Request) error {
 
 func (a ask) page(wrong map[string]string) directoryPage {
 	return directoryPage{Who: a.Who, Where: a.Where, Profession: a.Profession, Kind: a.Kind, Wrong: wrong,
-		Refined: a.Profession != "" || a.Kind != "", Label: directory.ProfessionLabel(a.Profession)}
+		Refined: a.Profession != "" || a.Kind != "", Label: health.ProfessionLabel(a.Profession)}
 }
 
 // results shows what the directory answers to the question of a ticket.
@@ -308,7 +307,7 @@ var professionChoices = func() []profession {
 	var out []profession
 	for _, code := range []string{"10", "21", "26", "28", "31", "32", "35", "36", "37", "38", "39", "40", "50", "60", "70", "80",
 		"81", "82", "83", "84", "85", "86", "91", "92", "93", "94", "95", "96", "98"} {
-		if l := directory.ProfessionLabel(code); l != "" {
+		if l := health.ProfessionLabel(code); l != "" {
 			out = append(out, profession{code, l})
 		}
 	}
