@@ -37,3 +37,6 @@ CREATE CONSTRAINT TRIGGER unlisted_has_no_listing AFTER UPDATE OF unlisted ON ba
 -- Use was not counted until now: nobody is told that he sleeps for what was not seen.
 UPDATE bal SET used_at = date_trunc('day', now()) WHERE kind <> 'PATIENT' AND used_at IS NULL;
 CREATE INDEX ON bal ((coalesce(used_at, created_at))) WHERE kind <> 'PATIENT' AND state IN ('active', 'suspended');
+
+-- A suggestion begins with the BAL that bore the address.
+CREATE INDEX ON bal (address) WHERE address IS NOT NULL;
