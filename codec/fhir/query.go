@@ -14,11 +14,12 @@ import (
 
 // Bounds of a search.
 const (
-	MaxQuery     = 8192 // octets, all parameters together, as they came
-	maxPairs     = 64   // parameters
-	maxValues    = 200  // alternatives of one parameter
-	maxValue     = 512  // octets of one alternative
-	minContains  = 3    // characters: fewer are found everywhere
+	MaxQuery     = 8192         // octets, all parameters together but a page token, as they came
+	maxToken     = 2 * MaxQuery // octets of a page token, which holds a whole search
+	maxPairs     = 64           // parameters
+	maxValues    = 200          // alternatives of one parameter
+	maxValue     = 512          // octets of one alternative
+	minContains  = 3            // characters: fewer are found everywhere
 	DefaultCount = 50
 	MaxCount     = 200
 )
@@ -77,21 +78,29 @@ type Query struct {
 
 // ParsePairs takes a query string or a form apart, in order. Errors are one issue.
 func ParsePairs(raw string) ([]Pair, []Issue) {
-	if len(raw) > MaxQuery {
-		return nil, []Issue{{Error, "too-long", fault.Text{FR: "Cette recherche est trop longue.", EN: "This search is too long."}, ""}}
+	long := []Issue{{Error, "too-long", fault.Text{FR: "Cette recherche est trop longue.", EN: "This search is too long."}, ""}}
+	if len(raw) > MaxQuery+maxToken {
+		return nil, long
 	}
 	var pairs []Pair
+	size := len(raw)
 	for part := range strings.SplitSeq(raw, "&") {
 		if part == "" {
 			continue
 		}
 		name, value, _ := strings.Cut(part, "=")
+		if name == "_page_token" {
+			size -= len(part)
+		}
 		n, err := url.QueryUnescape(name)
 		v, err2 := url.QueryUnescape(value)
 		if err != nil || err2 != nil || !clean(n) || !clean(v) {
 			return nil, []Issue{{Error, "invalid", fault.Text{FR: "Un paramètre est mal codé.", EN: "A parameter is badly encoded."}, ""}}
 		}
 		pairs = append(pairs, Pair{n, v})
+	}
+	if size > MaxQuery {
+		return nil, long
 	}
 	if len(pairs) > maxPairs {
 		return nil, []Issue{{Error, "too-costly", fault.Text{FR: "Cette recherche a trop de paramètres.", EN: "This search has too many parameters."}, ""}}
