@@ -3,6 +3,7 @@ package resource
 import (
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"pli/codec/fhir"
 )
@@ -149,7 +150,8 @@ func personIdentifier(b *builder, f fhir.Filter) (string, error) {
 			if v.Code == "" {
 				parts = append(parts, "t.pp <> ''")
 			} else {
-				parts = append(parts, "("+b.is("pp_type", v.Code[:1])+" AND "+filled(b, "pp", v.Code[1:])+" AND t.pp <> '')")
+				_, n := utf8.DecodeRuneInString(v.Code)
+				parts = append(parts, "("+b.is("pp_type", v.Code[:n])+" AND "+filled(b, "pp", v.Code[n:])+" AND t.pp <> '')")
 			}
 		}
 		return or(parts...)
