@@ -6,7 +6,7 @@
 // pipeline.Reader once per remembered credential), then route.go, which knows the few
 // forms a URL may have. codec/fhir reads the parameters, directory/resource finds, and
 // answer.go writes. Every refusal is an OperationOutcome. The door decides nothing and
-// keeps nothing but credentials it has just seen proven, hashed, for five minutes.
+// keeps nothing but what identity/remember does, for five minutes.
 package fhird
 
 import (
@@ -27,14 +27,10 @@ import (
 	"pli/directory/resource"
 	"pli/fault"
 	"pli/identity"
+	"pli/identity/remember"
+	"pli/internal/limit"
 	"pli/internal/ticket"
 )
-
-// SignIn proves who comes (identity.Service).
-type SignIn interface {
-	AppPassword(ctx context.Context, address, secret, remote string) (identity.SignIn, error)
-	Certificate(ctx context.Context, address string, cert *x509.Certificate) (identity.SignIn, error)
-}
 
 // Reader says who may ask the directory (pipeline.Reader).
 type Reader interface {
@@ -65,20 +61,20 @@ type Config struct {
 	MaxConns int `toml:"max_conns"`
 	// MaxRequestsPerMinute of one account. Zero means 600.
 	MaxRequestsPerMinute int `toml:"max_requests_per_minute"`
-	// MaxAtOnce bounds requests of one account that are worked on at a time; others wait.
-	// Zero means 8.
-	MaxAtOnce int `toml:"max_at_once"`
 	// MaxResourcesPerHour that one account may be given. Zero means 50,000.
 	MaxResourcesPerHour int `toml:"max_resources_per_hour"`
 }
 
-// Deps is what the door stands on. Metrics and VerifyClient may be nil; the rest is
+// Deps is what the door stands on. Turns, Metrics and VerifyClient may be nil; the rest is
 // required, but TLS in tests.
 type Deps struct {
-	SignIn SignIn
+	SignIn remember.SignIn
 	Reader Reader
 	Store  Store
 	Limit  Limiter
+	// Turns bounds the questions of one account that are worked on at a time, by all the
+	// doors that share it. Nil: six, by this door alone.
+	Turns *limit.Turns
 	// Tickets seals page tokens.
 	Tickets *ticket.Office
 	// TLS is shown to clients; it asks for a client certificate and takes none for
@@ -100,6 +96,7 @@ const (
 
 	requestTime = 30 * time.Second // as the national API
 	stopTime    = 20 * time.Second
+	atOnce      = 6 // questions of one account, unless told
 )
 
 // Server is the door. One serves any number of listeners.
@@ -109,8 +106,7 @@ type Server struct {
 	base       string // "" when it is the client's
 	catalogue  fhir.Catalogue
 	capability []byte
-	known      *known
-	turns      *turns
+	known      *remember.Memory
 	metrics    *metrics
 	began      time.Time
 }
@@ -120,9 +116,12 @@ func New(d Deps, c Config) (*Server, error) {
 	orDefault(&c.MaxConns, 1_000)
 	orDefault(&c.MaxRequestsPerMinute, 600)
 	orDefault(&c.MaxResourcesPerHour, 50_000)
-	orDefault(&c.MaxAtOnce, 8)
+	if d.Turns == nil {
+		d.Turns = limit.NewTurns(atOnce)
+	}
 	s := &Server{d: d, c: c, base: strings.TrimSuffix(c.BaseURL, "/"), catalogue: resource.Catalogue(),
-		known: newKnown(d.Now), turns: newTurns(c.MaxAtOnce), metrics: newMetrics(d.Metrics), began: d.Now()}
+		metrics: newMetrics(d.Metrics), began: d.Now()}
+	s.known = remember.New(remember.Deps{SignIn: d.SignIn, Verify: d.VerifyClient, Open: s.open, Asked: s.asked, Now: d.Now})
 	if u, err := url.Parse(s.base); s.base != "" && (err != nil || u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.User != nil) {
 		return nil, fault.New(fault.Invalid, "fhird.New", "base-url")
 	}

@@ -18,6 +18,7 @@ import (
 	"pli/codec/fhir"
 	"pli/directory/resource"
 	"pli/fault"
+	"pli/identity/remember"
 )
 
 // Requests, and what each is answered.
@@ -298,7 +299,7 @@ func TestRemembered(t *testing.T) {
 	if a, o := h.asked.Load(), h.opened.Load(); a != 1 || o != 1 {
 		t.Errorf("asked %d times, opened %d", a, o)
 	}
-	h.later.Store(int64(rememberFor + time.Second))
+	h.later.Store(int64(remember.For + time.Second))
 	h.get("/Practitioner?_count=1")
 	if h.opened.Load() != 2 {
 		t.Error("remembered for too long")
@@ -313,10 +314,54 @@ func TestRemembered(t *testing.T) {
 	}
 	deny := fault.New(fault.Forbidden, "gate.Do", "denied").Say("Votre boîte est fermée.", "Your mailbox is closed.")
 	h.deny.Store(deny)
-	h.later.Store(int64(2 * (rememberFor + time.Second)))
+	h.later.Store(int64(2 * (remember.For + time.Second)))
 	a := h.get("/Practitioner")
 	if i := a.issues(t)[0]; a.status != 403 || i.Code != "forbidden" || i.Details.Text != "Votre boîte est fermée." {
 		t.Errorf("%d %+v", a.status, i)
+	}
+}
+
+// A client that is refused goes on asking: its refusals are traced once a minute.
+func TestOneTraceForManyRefusals(t *testing.T) {
+	h := newHouse(t, nil)
+	h.deny.Store(fault.New(fault.Forbidden, "gate.Do", "R-CGU-01").Say("Acceptez d'abord les conditions.", "Accept the conditions first."))
+	for range 5 {
+		if a := h.get("/Practitioner"); a.status != 403 || a.issues(t)[0].Details.Text != "Acceptez d'abord les conditions." {
+			t.Errorf("%d %s", a.status, a.body)
+		}
+	}
+	if n := h.opened.Load(); n != 1 {
+		t.Errorf("%d refusals traced", n)
+	}
+	h.deny.Store(nil)
+	h.later.Store(int64(remember.RefusalFor))
+	if a := h.get("/Practitioner"); a.status != 200 {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+}
+
+// Nothing begins with half a letter: the question is answered, and finds nobody.
+func TestIdentifierThatBeginsWithAnAccent(t *testing.T) {
+	h := newHouse(t, nil)
+	h.publish(1)
+	for _, kind := range []string{"Practitioner", "Organization"} {
+		if a := h.get("/" + kind + "?identifier=" + url.QueryEscape("é89970000000")); a.status != 200 || len(a.bundle(t).Entry) != 0 {
+			t.Errorf("%s: %d %s", kind, a.status, a.body)
+		}
+	}
+}
+
+// The next page of a search as long as may be is not too long to be asked for.
+func TestNextPageOfALongSearch(t *testing.T) {
+	h := newHouse(t, nil)
+	h.publish(3)
+	ids := []string{"rpps-89970000000", "rpps-89970000001"}
+	for i := range 190 {
+		ids = append(ids, fmt.Sprintf("rpps-%035d", i))
+	}
+	next := h.do("POST", "/Practitioner/_search", "_count=1&_id="+strings.Join(ids, ",")).bundle(t).link("next")
+	if a := h.get(next); next == "" || a.status != 200 {
+		t.Errorf("%d %s", a.status, a.body)
 	}
 }
 

@@ -34,11 +34,6 @@ func (s *Server) read(w http.ResponseWriter, r *http.Request, kind, id string) e
 	if err != nil {
 		return err
 	}
-	leave, err := s.turns.take(r.Context(), who.Account)
-	if err != nil {
-		return err
-	}
-	defer leave()
 	q, err := s.query(r, kind)
 	if err != nil {
 		return err
@@ -46,7 +41,11 @@ func (s *Server) read(w http.ResponseWriter, r *http.Request, kind, id string) e
 	if err := s.allow(r.Context(), who, "resources", s.c.MaxResourcesPerHour, hourOfWork, 1); err != nil {
 		return err
 	}
-	found, err := s.d.Store.Read(r.Context(), kind, id)
+	var found resource.Resource
+	err = s.inTurn(r.Context(), who, func() (err error) {
+		found, err = s.d.Store.Read(r.Context(), kind, id)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -141,11 +140,6 @@ func (s *Server) search(w http.ResponseWriter, r *http.Request, kind string) err
 	if err != nil {
 		return err
 	}
-	leave, err := s.turns.take(r.Context(), who.Account)
-	if err != nil {
-		return err
-	}
-	defer leave()
 	q, err := s.query(r, kind)
 	if err != nil {
 		return err
@@ -156,7 +150,11 @@ func (s *Server) search(w http.ResponseWriter, r *http.Request, kind string) err
 			return err
 		}
 	}
-	page, err := s.d.Store.Search(r.Context(), q, after)
+	var page resource.Page
+	err = s.inTurn(r.Context(), who, func() (err error) {
+		page, err = s.d.Store.Search(r.Context(), q, after)
+		return err
+	})
 	if err != nil {
 		return err
 	}
