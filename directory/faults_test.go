@@ -132,3 +132,26 @@ func TestNobodyIsSuspendedBeforeTheDayHeWasTold(t *testing.T) {
 		}
 	}
 }
+
+// A domain that was another operator's comes to us: what the last import says of its
+// addresses is shown no more once the register has them, the liste rouge above all.
+func TestADomainThatComesToUsShowsTheListeRougeNowhere(t *testing.T) {
+	d, db := open(t)
+	seed(t, d, db)
+	for _, sql := range []string{
+		`UPDATE national_part SET part = 'b'`,
+		`INSERT INTO listing_b SELECT (jsonb_populate_record(l, jsonb_build_object('bal_id', NULL, 'f_address', 'secret@mss-a.example', 'address', 'secret@mss-a.example'))).*
+		 FROM listing_own l WHERE bal_id = 1`,
+	} {
+		if _, err := db.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h := holder(t, db)
+	inTx(t, db, func(ctx context.Context, tx *pg.Tx) error {
+		_, err := d.CreateBALTx(ctx, tx, NewBAL{Address: mail.MustAddress("secret@mss-a.example"), Kind: health.PER, State: health.Active, Holder: h,
+			Person: 1, Unlisted: true, TermsVersion: "1", At: noon})
+		return err
+	})
+	same(t, "shown", column(t, db, `SELECT address FROM listing_b`), nil)
+}

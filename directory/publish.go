@@ -74,6 +74,8 @@ ON CONFLICT DO NOTHING`
 DELETE FROM word_own w WHERE w.word = ANY($1::text[]) AND NOT EXISTS (SELECT FROM listing_own l
 WHERE l.words @@ ('''' || replace(replace(w.word, '\', '\\'), '''', '''''') || '''')::tsquery)`
 
+	findPart = `SELECT part FROM national_part`
+
 	// how somebody exercises in a place
 	findMode = `
 SELECT mode FROM situation WHERE person_id = $1 AND structure_id = $2 AND ended_at IS NULL
@@ -81,6 +83,13 @@ ORDER BY started_at DESC, id DESC LIMIT 1`
 
 	findTexts = `SELECT presentation, preparation FROM structure WHERE id = $1`
 )
+
+// What the part that is read says of an address of ours, from the time before its domain
+// was: the import leaves such lines out, and the register alone says what is shown.
+var dropNational = map[string]string{
+	"a": `DELETE FROM listing_a WHERE f_address = ANY($1::text[])`,
+	"b": `DELETE FROM listing_b WHERE f_address = ANY($1::text[])`,
+}
 
 // shown is what one BAL shows: its listing, and the ids of the rest, "" for none.
 type shown struct {
@@ -123,11 +132,13 @@ func (d *Directory) publishTx(ctx context.Context, tx *pg.Tx, at time.Time, told
 	if err != nil {
 		return pg.Error(op, err)
 	}
+	var addresses []string
 	for _, n := range bals {
 		b, ok := found.ByID[n]
 		if !ok || b.Kind == health.Patient {
 			continue // nothing of a patient is ever shown
 		}
+		addresses = append(addresses, listing.FoldAddress(b.Address.Reveal()))
 		if err := d.publishOneTx(ctx, tx, b, at); err != nil {
 			return pg.Error(op, err)
 		}
@@ -136,6 +147,13 @@ func (d *Directory) publishTx(ctx context.Context, tx *pg.Tx, at time.Time, told
 				return err
 			}
 		}
+	}
+	var part string
+	if err := tx.QueryRow(ctx, findPart).Scan(&part); err != nil {
+		return pg.Error(op, err)
+	}
+	if _, err := tx.Exec(ctx, dropNational[part], addresses); err != nil {
+		return pg.Error(op, err)
 	}
 	if _, err := tx.Exec(ctx, addWords, numbers); err != nil {
 		return pg.Error(op, err)

@@ -297,10 +297,16 @@ func other(part string) string {
 	return "a"
 }
 
+// ahead is how far a file's name may be ahead of our clock. One further is not believed:
+// every other file would be older than a file of next year.
+const ahead = 24 * time.Hour
+
 // name reads when the file was extracted, and refuses one older than the present one.
 func (im *Importer) name(ctx context.Context, r *Report, name string, o Options) error {
 	r.File = name
-	r.ExtractedAt, _ = extraction.ExtractedAt(name)
+	if r.ExtractedAt, _ = extraction.ExtractedAt(name); r.ExtractedAt.After(im.now().Add(ahead)) {
+		r.ExtractedAt = time.Time{}
+	}
 	if o.Force || r.ExtractedAt.IsZero() {
 		return nil
 	}

@@ -53,6 +53,9 @@ WHERE p.id = s.person_id AND t.id = s.structure_id AND s.ended_at IS NULL AND s.
 UPDATE situation s SET ended_at = NULL, gone_at = NULL FROM person p, structure t
 WHERE p.id = s.person_id AND t.id = s.structure_id AND s.gone_at IS NOT NULL AND s.ended_at = s.gone_at AND ` + there + ` RETURNING p.id`
 
+	// BAL of ours that came while the listings were being carried over
+	dropOurs = `DELETE FROM listing_{new} n USING bal b WHERE n.f_address = b.address`
+
 	seeSituations = `
 UPDATE situation s SET seen_at = $1 FROM person p, structure t
 WHERE p.id = s.person_id AND t.id = s.structure_id AND s.ended_at IS NULL AND ` + there
@@ -79,6 +82,9 @@ func (im *Importer) peopleTx(ctx context.Context, tx *pg.Tx, fresh string, now t
 	}
 	q := func(sql string) string { return parts(sql, "", fresh) }
 	if _, err := tx.Exec(ctx, `SELECT set_config('plan_cache_mode', 'auto', true)`); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, q(dropOurs)); err != nil {
 		return err
 	}
 	var seen, situations, endingSituations int64

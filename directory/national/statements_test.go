@@ -19,7 +19,7 @@ func TestStatements(t *testing.T) {
 		"forgetDeparted": forgetDeparted, "forgetRefusals": forgetRefusals,
 		"countPeople": countPeople, "selectEnding": selectEnding, "selectBack": selectBack, "seePeople": seePeople, "keepEnded": keepEnded,
 		"forgetEnded": forgetEnded, "countSituations": countSituations, "endSituations": endSituations, "restoreSituations": restoreSituations,
-		"seeSituations": seeSituations, "selectLatest": selectLatest, "selectReports": selectReports, "selectRefusals": selectRefusals,
+		"seeSituations": seeSituations, "dropOurs": dropOurs, "selectLatest": selectLatest, "selectReports": selectReports, "selectRefusals": selectRefusals,
 		"deleteRefusals": deleteRefusals, "insertRefusals": insertRefusals, "keepRefusedRun": keepRefusedRun, "selectChecked": selectChecked,
 		"keepChecked": keepChecked, "findRefused": findRefused,
 	} {
