@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"io"
 	"fmt"
 	"log/slog"
 	"net"
@@ -157,6 +158,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err = a.serve(); err != nil {
 		a.fail(err)
 	}
+	// Over HTTP/2 an answer that comes before the end of the request breaks some clients.
+	_, _ = io.Copy(io.Discard, a.r.Body)
 }
 
 // report emits the one event of a request. It says neither who nor what was looked for.
@@ -190,7 +193,7 @@ func (a *asker) serve() (err error) {
 		a.w.WriteHeader(http.StatusMovedPermanently)
 		return nil
 	}
-	if a.who, err = a.enter(a.ctx, a.r); err != nil {
+	if a.who, err = a.proven.Enter(a.r.WithContext(a.ctx)); err != nil {
 		return err
 	}
 	a.minimal = strings.Contains(a.r.Header.Get("Prefer"), "return=minimal") || strings.EqualFold(a.r.Header.Get("Brief"), "t")
@@ -286,7 +289,7 @@ func (a *asker) card(res resource) (entry, error) {
 }
 
 func (a *asker) gatewayCard(res resource) (entry, error) {
-	l, err := a.d.Search.ByKey(a.ctx, res.key)
+	l, err := a.byKey(res.key)
 	if err != nil {
 		return entry{}, err
 	}
@@ -310,11 +313,18 @@ func (a *asker) take(n int) error {
 }
 
 // establishment is the book of who asks, read once a request.
-func (a *asker) establishment() (b *establishment, err error) {
+func (a *asker) establishment() (*establishment, error) {
 	if a.book == nil {
-		a.book, err = a.load(a.ctx, a.who)
+		leave, err := a.d.Turns.Take(a.ctx, a.who.Account)
+		if err != nil {
+			return nil, err
+		}
+		defer leave()
+		if a.book, err = a.load(a.ctx, a.who); err != nil {
+			return nil, err
+		}
 	}
-	return a.book, err
+	return a.book, nil
 }
 
 // fail answers with what went wrong: the one place where a fault meets CardDAV.
@@ -334,6 +344,10 @@ func (a *asker) fail(err error) {
 		a.w.Header().Set("WWW-Authenticate", `Basic realm="Pli", charset="UTF-8"`)
 	case fault.Closed:
 		status = http.StatusForbidden // 410 makes phones forget all they have
+	case fault.Forbidden:
+		text = said(err, fault.Text{FR: "Vous ne pouvez pas consulter l'annuaire.", EN: "You may not ask the directory."})
+	case fault.TooLarge:
+		text = fault.Text{FR: "Cette demande est trop longue.", EN: "This request is too long."}
 	case fault.NotFound:
 		text = fault.Text{FR: "Cette fiche n'existe pas (ou plus).", EN: "This card does not exist (any more)."}
 	case fault.RateLimited, fault.Unavailable:
@@ -342,6 +356,15 @@ func (a *asker) fail(err error) {
 		}
 	}
 	a.plain(status, text)
+}
+
+// said is the text that an error carries of its own, else another: those of its kind are
+// about sending mail.
+func said(err error, or fault.Text) fault.Text {
+	if t := fault.TextOf(err); t != fault.KindOf(err).Text() {
+		return t
+	}
+	return or
 }
 
 func (a *asker) plain(status int, t fault.Text) {
