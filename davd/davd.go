@@ -6,7 +6,8 @@
 // holds the listings of the structure of whoever signs in: it is finite, and phones keep
 // it whole (book.go). « Annuaire » is everybody: it is asked, never listed, and phones
 // that know how find it as a directory gateway. The door decides nothing, changes
-// nothing and keeps nothing but proven secrets, for five minutes, as keyed hashes.
+// nothing and keeps nothing but what identity/remember does, for five minutes, and a
+// structure's book for half a minute.
 package davd
 
 import (
@@ -23,15 +24,11 @@ import (
 	"pli/directory/search"
 	"pli/fault"
 	"pli/identity"
+	"pli/identity/remember"
 	"pli/internal/id"
+	"pli/internal/limit"
 	"pli/internal/pg"
 )
-
-// SignIn proves who comes (identity.Service).
-type SignIn interface {
-	AppPassword(ctx context.Context, address, secret, remote string) (identity.SignIn, error)
-	Certificate(ctx context.Context, address string, cert *x509.Certificate) (identity.SignIn, error)
-}
 
 // Reader says who may ask the directory (pipeline.Reader).
 type Reader interface {
@@ -67,14 +64,17 @@ type Config struct {
 	MaxFoundPerHour int `toml:"max_found_per_hour"`
 }
 
-// Deps is what the door stands on. Metrics may be nil; the rest is required.
+// Deps is what the door stands on. Turns and Metrics may be nil; the rest is required.
 type Deps struct {
 	DB     *pg.DB
-	SignIn SignIn
+	SignIn remember.SignIn
 	Reader Reader
 	Search Searcher
 	Boxes  Boxes
 	Limit  Limiter
+	// Turns bounds the questions of one account that are worked on at a time, by all the
+	// doors that share it. Nil: six, by this door alone.
+	Turns *limit.Turns
 	// TLS is shown to clients; it asks for a client certificate and takes none for
 	// granted (certs.Trust.IMAP).
 	TLS *tls.Config
@@ -90,12 +90,14 @@ type Deps struct {
 // doorName is what traces call this door.
 const doorName = "carddav"
 
+const atOnce = 6 // questions of one account, unless told
+
 // Server is the door. One serves any number of listeners.
 type Server struct {
 	d       Deps
 	c       Config
 	metrics *metrics
-	proven  *proven
+	proven  *remember.Memory
 	kept    shelf
 }
 
@@ -113,7 +115,12 @@ func New(d Deps, c Config) *Server {
 			*v = or
 		}
 	}
-	return &Server{d: d, c: c, metrics: newMetrics(d.Metrics), proven: newProven()}
+	if d.Turns == nil {
+		d.Turns = limit.NewTurns(atOnce)
+	}
+	s := &Server{d: d, c: c, metrics: newMetrics(d.Metrics)}
+	s.proven = remember.New(remember.Deps{SignIn: d.SignIn, Verify: d.VerifyClient, Open: s.open, Asked: s.asked, Now: d.Now})
+	return s
 }
 
 // bad is a request that is not one.

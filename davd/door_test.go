@@ -17,8 +17,7 @@ import (
 	"pli/directory/listing"
 	"pli/fault"
 	"pli/health"
-	"pli/identity"
-	"pli/internal/id"
+	"pli/identity/remember"
 	"pli/internal/pg"
 )
 
@@ -346,7 +345,7 @@ func TestSignIn(t *testing.T) {
 	if h.signIns.Load() != 1 || h.opens.Load() != 1 {
 		t.Errorf("%d proofs, %d decisions", h.signIns.Load(), h.opens.Load())
 	}
-	h.later.Store(int64(provenTime))
+	h.later.Store(int64(remember.For))
 	h.deny.Store(fault.New(fault.Closed, "gate", "R-DIR-04").Say("Cette boîte n'est pas ouverte.", "This mailbox is not open."))
 	for range 2 {
 		if resp, body := h.ask("PROPFIND", bookPath, pf); resp.StatusCode != 403 || !strings.HasPrefix(body, "Cette boîte n'est pas ouverte.") {
@@ -357,9 +356,9 @@ func TestSignIn(t *testing.T) {
 		t.Errorf("%d decisions: a phone that goes on asking fills the traces", h.opens.Load())
 	}
 	h.deny.Store(nil)
-	h.later.Add(int64(refusedTime))
+	h.later.Add(int64(remember.RefusalFor))
 	h.dav("PROPFIND", bookPath, "0", pf)
-	h.later.Add(int64(provenTime))
+	h.later.Add(int64(remember.For))
 	h.deny.Store(fault.New(fault.Unavailable, "gate", "database"))
 	if resp, _ := h.ask("PROPFIND", bookPath, pf); resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" {
 		t.Error(resp.Status)
@@ -380,17 +379,17 @@ func TestSignIn(t *testing.T) {
 	}
 }
 
-func TestProofsAreBounded(t *testing.T) {
-	p := newProven()
-	now := time.Now()
-	for i := range maxProven + 10 {
-		p.put(p.hash("basic", fmt.Sprint(i)), provenBy{who: identity.SignIn{Account: id.Account(i)}, until: now.Add(provenTime)})
+// The general texts are about sending mail.
+func TestRefusalsSpeakOfTheDirectory(t *testing.T) {
+	h := newHouse(t)
+	const pf = `<propfind xmlns="DAV:"><prop><displayname/></prop></propfind>`
+	if resp, body := h.ask("PROPFIND", bookPath, strings.Repeat(pf, 5_000)); resp.StatusCode != 413 || !strings.HasPrefix(body, "Cette demande est trop longue.") {
+		t.Error(resp.Status, body)
 	}
-	if len(p.by) > maxProven {
-		t.Error(len(p.by))
-	}
-	if p.hash("a", "bc") == p.hash("ab", "c") || p.hash("x") == newProven().hash("x") {
-		t.Error("two proofs are one")
+	h.later.Store(int64(remember.For))
+	h.deny.Store(fault.New(fault.Forbidden, "gate", "R-DIR-01"))
+	if resp, body := h.ask("PROPFIND", bookPath, pf); resp.StatusCode != 403 || !strings.HasPrefix(body, "Vous ne pouvez pas consulter l'annuaire.") {
+		t.Error(resp.Status, body)
 	}
 }
 

@@ -33,6 +33,7 @@ import (
 	"pli/fault"
 	"pli/health"
 	"pli/identity"
+	"pli/identity/remember"
 	"pli/internal/id"
 	"pli/internal/limit"
 	"pli/internal/pg"
@@ -50,11 +51,11 @@ const (
 
 // What app plugs in fits.
 var (
-	_ SignIn   = (*identity.Service)(nil)
-	_ Reader   = (*pipeline.Reader)(nil)
-	_ Searcher = (*search.Searcher)(nil)
-	_ Boxes    = (*directory.Directory)(nil)
-	_ Limiter  = (*limit.Limiter)(nil)
+	_ remember.SignIn = (*identity.Service)(nil)
+	_ Reader          = (*pipeline.Reader)(nil)
+	_ Searcher        = (*search.Searcher)(nil)
+	_ Boxes           = (*directory.Directory)(nil)
+	_ Limiter         = (*limit.Limiter)(nil)
 )
 
 type testIndex struct{}

@@ -138,7 +138,7 @@ func (a *asker) found(f filter, limit int) (out []entry, more bool, err error) {
 	}
 	where := search.And{b.where, f.where}
 	for after := ""; ; {
-		page, err := a.d.Search.Search(a.ctx, search.Query{Where: where, Limit: min(limit, pageSize), After: after})
+		page, err := a.search(search.Query{Where: where, Limit: min(limit, pageSize), After: after})
 		if err != nil {
 			return nil, false, searchFault(err)
 		}
@@ -165,7 +165,7 @@ func (a *asker) foundAnywhere(f filter, limit int) (out []entry, more bool, err 
 	if !f.told {
 		return nil, false, nil
 	}
-	page, err := a.d.Search.Search(a.ctx, search.Query{Where: f.where, Limit: limit, Fuzzy: f.names})
+	page, err := a.search(search.Query{Where: f.where, Limit: limit, Fuzzy: f.names})
 	if err != nil {
 		return nil, false, searchFault(err)
 	}
