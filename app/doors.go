@@ -66,7 +66,7 @@ func (h *House) ldapDoors() ([]door, error) {
 		return nil, err
 	}
 	c := h.Config.LDAP
-	s, err := ldapd.New(ldapd.Deps{SignIn: h.Identity, Reader: h.Reader, Search: h.Search, Limit: h.Limit, Tickets: tickets, TLS: h.Trust.IMAP(),
+	s, err := ldapd.New(ldapd.Deps{SignIn: h.Identity, Reader: h.Reader, Search: h.Search, Limit: h.Limit, Turns: h.Turns, Tickets: tickets, TLS: h.Trust.IMAP(),
 		VerifyClient: h.Trust.VerifyClient, Log: h.log, Now: h.now, Metrics: h.metrics},
 		ldapd.Config{Base: c.Base, MaxEntriesPerHour: int(c.HourlyEntries)})
 	if err != nil {
@@ -85,13 +85,13 @@ func (h *House) fhirDoors() ([]door, error) {
 		return nil, err
 	}
 	cfg := h.Config
-	s, err := fhird.New(fhird.Deps{SignIn: h.Identity, Reader: h.Reader, Store: resource.New(h.Asked, cmp.Or(cfg.FHIR.BaseURL, "https://"+cfg.Operator.Hostname+"/fhir")), Limit: h.Limit,
+	s, err := fhird.New(fhird.Deps{SignIn: h.Identity, Reader: h.Reader, Store: resource.New(h.Asked, cmp.Or(cfg.FHIR.BaseURL, "https://"+cfg.Operator.Hostname+"/fhir")), Limit: h.Limit, Turns: h.Turns,
 		Tickets: tickets, TLS: h.Trust.IMAP(), VerifyClient: h.Trust.VerifyClient, Log: h.log, Now: h.now, Metrics: h.metrics},
 		fhird.Config{BaseURL: cfg.FHIR.BaseURL, Operator: cfg.Operator.Name, Version: version()})
 	if err != nil {
 		return nil, err
 	}
-	dav := davd.New(davd.Deps{DB: h.DB, SignIn: h.Identity, Reader: h.Reader, Search: h.Search, Boxes: h.Directory, Limit: h.Limit,
+	dav := davd.New(davd.Deps{DB: h.DB, SignIn: h.Identity, Reader: h.Reader, Search: h.Search, Boxes: h.Directory, Limit: h.Limit, Turns: h.Turns,
 		TLS: h.Trust.IMAP(), VerifyClient: h.Trust.VerifyClient, Log: h.log, Now: h.now, Zone: h.zone, Metrics: h.metrics}, davd.Config{})
 	return []door{
 		{name: "fhir.listen", addr: cfg.FHIR.Listen, serve: s.Serve},

@@ -47,14 +47,19 @@ type Rooms struct {
 	Dossier     *dossier.Dossier
 	Jobs        *job.Queue
 	Limit       *limit.Limiter
+	Turns       *limit.Turns // of accounts that ask the directory
 
 	log    *slog.Logger
 	counts prometheus.Registerer
 	now    func() time.Time
 }
 
-// searchTime is how long one question to the directory may last.
-const searchTime = 2 * time.Second
+const (
+	// searchTime is how long one statement of a question to the directory may last.
+	searchTime = 2 * time.Second
+	// searchConns answer questions to the directory, unless the configuration says so.
+	searchConns = 8
+)
 
 // OpenRooms connects to the database, refuses a schema it does not know, and opens
 // keys and blobs. Close lets everything go.
@@ -80,9 +85,11 @@ func (r *Rooms) open(ctx context.Context) (err error) {
 	if err = migrations.Check(ctx, r.DB); err != nil {
 		return err
 	}
-	if r.Asked, err = pg.Open(ctx, pg.Config{DSN: cfg.Database.DSN, MaxConns: cmp.Or(cfg.Database.SearchConns, 8), Search: searchTime}); err != nil {
+	asked := cmp.Or(cfg.Database.SearchConns, searchConns)
+	if r.Asked, err = pg.Open(ctx, pg.Config{DSN: cfg.Database.DSN, MaxConns: asked, Search: searchTime}); err != nil {
 		return err
 	}
+	r.Turns = limit.NewTurns(int(asked) * 3 / 4) // nobody holds them all
 	if r.Index, err = seal.OpenIndex(cfg.Keys.Index); err != nil {
 		return err
 	}
