@@ -320,9 +320,12 @@ func (r *Rooms) createLineTx(ctx context.Context, tx *pg.Tx, a mail.Address, l s
 
 // box is the BAL that a line makes; the rest of the line is then applied to it.
 func (l sheetLine) box(a mail.Address) (NewBox, error) {
+	version, err := terms(l.cell("cgu"))
+	if err != nil {
+		return NewBox{}, err
+	}
 	n := NewBox{Kind: health.BALKind(strings.ToUpper(l.cell("type"))), Address: a, Service: l.cell("service"), Mode: l.cell("mode"),
-		TermsVersion: l.cell("cgu"), Pending: l.cell("cgu") == ""}
-	var err error
+		TermsVersion: version, Pending: version == ""}
 	if n.Person, n.Structure, err = Holding(n.Kind, directory.Person{RPPS: health.RPPS(l.cell("rpps")), Civility: l.cell("civilite"),
 		FamilyName: l.cell("nom"), GivenName: l.cell("prenom"), Profession: l.cell("profession"), KnowHow: l.cell("savoir_faire")},
 		directory.Structure{FINESS: health.FINESS(l.cell("finess")), SIRET: l.cell("siret"), Name: l.cell("structure"), TradeName: l.cell("enseigne"),
@@ -403,6 +406,9 @@ func (r *Rooms) changeLineTx(ctx context.Context, tx *pg.Tx, b directory.BAL, l 
 		return nil, err
 	}
 	if v := l.cell("cgu"); v != "" && v != b.TermsVersion {
+		if v, err = terms(v); err != nil {
+			return nil, err
+		}
 		if err := r.Directory.AcceptTermsTx(ctx, tx, b.ID, v, operator, r.now()); err != nil {
 			return nil, err
 		}

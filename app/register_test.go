@@ -325,3 +325,23 @@ func TestSessionsEndWithTheSituation(t *testing.T) {
 		t.Error("a session goes on")
 	}
 }
+
+func TestNonIsNoEditionOfTheTerms(t *testing.T) {
+	h := house.Start(t, house.Options{})
+	line := "adresse;type;cgu;rpps;nom;prenom\nkarim.haddad@mss-a.example;PER;%s;89970000017;HADDAD;Karim\n"
+	for _, bad := range []string{"non", "oui", "NON ", "2026 11", "-"} {
+		rep := carry(t, h, fmt.Sprintf(line, bad), app.ImportOptions{})
+		if outcomes(rep) != "2:refusée" || rep.Lines[0].Cause == "" {
+			t.Errorf("%q made: %s", bad, outcomes(rep))
+		}
+	}
+	if rep := carry(t, h, fmt.Sprintf(line, ""), app.ImportOptions{}); outcomes(rep) != "2:créée" {
+		t.Fatal(outcomes(rep))
+	}
+	if rep := carry(t, h, fmt.Sprintf(line, "non"), app.ImportOptions{}); outcomes(rep) != "2:refusée" {
+		t.Errorf("accepted: %s", outcomes(rep))
+	}
+	if n := count(t, h, `SELECT count(*) FROM bal WHERE cgu_version <> '' OR state <> 'pending'`); n != 0 {
+		t.Error("terms that nobody accepted are")
+	}
+}

@@ -231,6 +231,16 @@ func rank(v string) (int, error) {
 	return n, nil
 }
 
+// terms reads the edition of the conditions of use that was accepted: « non » is none, and
+// must not be taken for one.
+func terms(v string) (string, error) {
+	if v == "" || len(v) <= 40 && v[0] >= '0' && v[0] <= '9' && strings.Trim(v, "0123456789abcdefghijklmnopqrstuvwxyz.-") == "" {
+		return v, nil
+	}
+	return "", sheetFault("terms", "La version des conditions d'utilisation commence par un chiffre, par exemple 2026-11 ; laissez vide si elles ne sont pas acceptées.",
+		"The edition of the conditions of use begins with a digit, such as 2026-11; leave it empty when they are not accepted.")
+}
+
 func yesNo(column, v string) (yes, given bool, err error) {
 	switch strings.ToLower(v) {
 	case "":
