@@ -49,6 +49,7 @@ func (h *House) webDoors() ([]door, error) {
 		Mail: h.Mail, Gate: h.Gate, Reader: h.Reader, Pipeline: h.Pipeline, Record: h.Record, SpoolDir: cfg.Blobs.SpoolDir,
 		Hostname: cfg.Operator.Hostname, Log: h.log, Now: h.now}
 	rooms.Search, rooms.TicketSecret, rooms.Limit = h.Search, h.ticketSecret("web"), h.Limit
+	rooms.Turns = h.Turns
 	deps := rooms.Deps(webd.Config{Operator: cfg.Operator.Name, Contact: cfg.Operator.Contact, TLS: h.Trust.Web(),
 		TermsVersion: TermsVersion, AddressBook: cfg.addressBook()})
 	deps.Metrics = h.metrics

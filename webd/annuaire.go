@@ -18,25 +18,38 @@ import (
 // person needs some tens.
 const pagesAnHour = 600
 
-// lookUp answers those who may ask the directory. The gate is asked once per visit.
+// Bounds of what one account asks the directory: a person waits for one page, and no
+// longer than this.
+const (
+	lookTime = 10 * time.Second
+	atOnce   = 6 // pages, unless told
+)
+
+// lookUp answers those who may ask the directory.
 func (s *Server) lookUp(h handler) http.Handler {
 	return s.shared(func(w http.ResponseWriter, r *http.Request) error {
-		if err := s.mayAsk(r); err != nil {
-			return err
-		}
-		return h(w, r)
+		return s.asking(r, func(r *http.Request) error { return h(w, r) })
 	})
 }
 
-func (s *Server) mayAsk(r *http.Request) error {
+// asking does what asks the directory, for those who may, when others of the account
+// leave room. The gate is asked once per visit.
+func (s *Server) asking(r *http.Request, do func(*http.Request) error) error {
+	ctx, cancel := context.WithTimeout(r.Context(), lookTime)
+	defer cancel()
 	v := visitOf(r)
-	if err := v.openDirectory(r.Context(), s.Listings); err != nil {
+	if ok, _ := s.Limit.AllowIn(ctx, "annuaire:"+v.session.bearer(), pagesAnHour, time.Hour); !ok {
+		return fault.New(fault.RateLimited, "webd.asking", "pages")
+	}
+	if err := v.openDirectory(ctx, s.Listings); err != nil {
 		return err
 	}
-	if ok, _ := s.Limit.AllowIn(r.Context(), "annuaire:"+v.session.bearer(), pagesAnHour, time.Hour); !ok {
-		return fault.New(fault.RateLimited, "webd.mayAsk", "pages")
+	leave, err := s.Turns.Take(ctx, v.session.Account)
+	if err != nil {
+		return err
 	}
-	return nil
+	defer leave()
+	return do(r.WithContext(ctx))
 }
 
 // directoryPage is the form and, once asked, the answer.

@@ -318,6 +318,19 @@ func TestDirectoryTrouble(t *testing.T) {
 	}
 }
 
+// A page of the directory does not wait as long as a download may.
+func TestNobodyWaitsForEverInTheDirectory(t *testing.T) {
+	h := newHouse()
+	srv := door(t, h)
+	pro := newClient(t, srv).signInAs(doctorLogin, doctorPassword)
+	for _, path := range []string{"/annuaire/b/" + h.listings.called(haddad).Key.String(), "/ps/boite"} {
+		h.listings.until = time.Time{}
+		if pro.get(path); h.listings.until.IsZero() || time.Until(h.listings.until) > lookTime {
+			t.Errorf("%s may last until %v", path, h.listings.until)
+		}
+	}
+}
+
 // A structure says who it is, what its boxes are for, and how to prepare an admission;
 // one with many boxes leads to the lists of all of them.
 func TestStructurePage(t *testing.T) {

@@ -33,6 +33,7 @@ type fakeListings struct {
 	again  int            // and asked anew
 	asked  []search.Query // what was searched for
 	large  bool           // structures have more boxes than their page shows
+	until  time.Time      // when the last of them was to be over
 	stale  bool           // pages after the first are of an edition that is gone
 
 	fail, failOpen error
@@ -52,9 +53,10 @@ func (f *fakeListings) DirectoryStillAllowed(context.Context, Session) error {
 	return f.failOpen
 }
 
-func (f *fakeListings) Search(_ context.Context, q search.Query) (search.Page, error) {
+func (f *fakeListings) Search(ctx context.Context, q search.Query) (search.Page, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.until, _ = ctx.Deadline()
 	f.asked = append(f.asked, q)
 	if f.fail != nil {
 		return search.Page{}, f.fail

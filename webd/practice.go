@@ -38,7 +38,11 @@ func (s *Server) ownBox(w http.ResponseWriter, r *http.Request) error {
 	}
 	d := practicePage{Box: b, Directory: s.Listings != nil, Book: s.Config.AddressBook, Terms: s.terms[langOf(r)]}
 	if d.Directory && b.State == health.Active && !b.Unlisted {
-		if d.Published, err = s.published(r, v); err != nil {
+		err := s.asking(r, func(r *http.Request) (err error) {
+			d.Published, err = s.published(r, v)
+			return err
+		})
+		if err != nil {
 			noteOf(r).err, d.Unreadable = err, true
 		}
 	}
@@ -47,9 +51,6 @@ func (s *Server) ownBox(w http.ResponseWriter, r *http.Request) error {
 
 // published is what the directory shows of the session's own box.
 func (s *Server) published(r *http.Request, v *visit) ([]hit, error) {
-	if err := s.mayAsk(r); err != nil {
-		return nil, err
-	}
 	p, err := s.Listings.Search(r.Context(), search.Query{Where: search.Equal{Field: search.BAL, Value: v.session.box()}, Limit: holderBoxes})
 	if err != nil {
 		return nil, err

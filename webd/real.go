@@ -20,6 +20,7 @@ import (
 	"pli/health"
 	"pli/identity"
 	"pli/internal/id"
+	"pli/internal/limit"
 	"pli/internal/pg"
 	"pli/mail"
 	"pli/mailstore"
@@ -44,8 +45,9 @@ type House struct {
 	Search       Searcher
 	TicketSecret []byte
 	Limit        Limiter
-	SpoolDir     string // of sealed temporary files; "" is the system's
-	Hostname     string // in receipts
+	Turns        *limit.Turns // nil: webd's own
+	SpoolDir     string       // of sealed temporary files; "" is the system's
+	Hostname     string       // in receipts
 	Log          *slog.Logger
 	Now          func() time.Time
 }
@@ -66,6 +68,7 @@ func (h *House) Deps(c Config) Deps {
 	}
 	if h.Search != nil {
 		d.Listings, d.TicketSecret, d.Limit = houseListings{h}, h.TicketSecret, h.Limit
+		d.Turns = h.Turns
 	}
 	return d
 }

@@ -22,6 +22,7 @@ import (
 	"golang.org/x/net/netutil"
 
 	"pli/fault"
+	"pli/internal/limit"
 	"pli/internal/ticket"
 )
 
@@ -61,8 +62,8 @@ type Spool interface {
 	Close() error
 }
 
-// Deps are the rooms and tools the door needs. All are required but Metrics and, for a
-// house without a directory to search, Listings; with it come TicketSecret and Limit.
+// Deps are the rooms and tools the door needs. All are required but Metrics, Turns and,
+// for a house without a directory to search, Listings; with it come TicketSecret and Limit.
 type Deps struct {
 	Config    Config
 	SignIn    SignIn
@@ -76,10 +77,13 @@ type Deps struct {
 	// TicketSecret, of 16 or 32 octets, seals what is searched for in addresses.
 	TicketSecret []byte
 	Limit        Limiter
-	Spool        func() (Spool, error)
-	Log          *slog.Logger
-	Now          func() time.Time
-	Metrics      prometheus.Registerer
+	// Turns bounds the questions of one account to the directory that are worked on at a
+	// time, by all the doors that share it. Nil: six, by this door alone.
+	Turns   *limit.Turns
+	Spool   func() (Spool, error)
+	Log     *slog.Logger
+	Now     func() time.Time
+	Metrics prometheus.Registerer
 }
 
 // Server is the door.
@@ -141,6 +145,9 @@ func (s *Server) openDesk() (err error) {
 	}
 	if s.Limit == nil {
 		return fault.New(fault.Invalid, "webd.New", "listings-without-limit")
+	}
+	if s.Turns == nil {
+		s.Turns = limit.NewTurns(atOnce)
 	}
 	s.tickets, err = ticket.New(s.TicketSecret)
 	return err
