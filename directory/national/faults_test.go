@@ -11,7 +11,7 @@ import (
 // Faults that were found, each with its test.
 
 // A dot after a domain makes another of it: neither a patient nor one of ours is let in
-// by it.
+// by it, nor a patient under a domain that the configuration does not name.
 func TestADotAfterADomainLetsNobodyIn(t *testing.T) {
 	im := house(t)
 	var lines []extraction.Correspondance
@@ -19,12 +19,13 @@ func TestADotAfterADomainLetsNobodyIn(t *testing.T) {
 		lines = append(lines, per("a"+time.Duration(len(lines)).String()+"@medecin.example", rppsOf(len(lines)), "DURAND", "Anne", "990000019"))
 	}
 	lines = append(lines, per("279035121518989@patient.mssante.fr.", rppsOf(900), "DURAND", "Anne", "990000019"),
+		per("279035121518989@usagers.example", rppsOf(902), "DURAND", "Anne", "990000019"),
 		per("secret@MSS-A.example.", rppsOf(901), "DURAND", "Anne", "990000019"))
 	r := doImport(t, im, extraction.Correspondances, bals(t, 0, lines...))
-	if r.Refused != 2 || r.Kept != 300 {
+	if r.Refused != 3 || r.Kept != 300 {
 		t.Errorf("%d refused, %d kept", r.Refused, r.Kept)
 	}
-	if n := one[int64](t, im, `SELECT count(*) FROM listing_{p} WHERE address LIKE '%.' OR address LIKE '%patient%'`); n != 0 {
+	if n := one[int64](t, im, `SELECT count(*) FROM listing_{p} WHERE address LIKE '%.' OR address LIKE '%patient%' OR address LIKE '2790%'`); n != 0 {
 		t.Errorf("%d let in", n)
 	}
 }

@@ -37,9 +37,9 @@ type (
 // readBAL turns a line of the correspondance file into a listing.
 func (im *Importer) readBAL(c *extraction.Correspondance, out *balLine) {
 	out.cause, out.ours, out.text = "", false, out.text[:0]
-	_, domain, _ := strings.Cut(c.Address, "@")
+	local, domain, _ := strings.Cut(c.Address, "@")
 	switch {
-	case im.Patient(domain) || domain == nationalPatients:
+	case im.Patient(domain) || domain == nationalPatients || matricule(local):
 		out.cause = "patient"
 		return
 	case im.Local(domain):
@@ -93,6 +93,16 @@ func longFolded(s string) bool {
 // nationalPatients is the domain of patients' addresses (mssante.md §3.3), whatever the
 // configuration says.
 const nationalPatients = "patient.mssante.fr"
+
+// matricule reports whether a local part is an INS with its right key: the address is a
+// patient's then, whatever its domain.
+func matricule(local string) bool {
+	if len(local) != 15 {
+		return false
+	}
+	ins, err := health.ParseINS(local)
+	return err == nil && ins.KeyValid()
+}
 
 // readActivity turns a line of the activity file into a professional, a structure and
 // the exercise of the one in the other.
