@@ -510,3 +510,31 @@ func TestNoValueIsInAStatement(t *testing.T) {
 		}
 	}
 }
+
+// A hospital is shown with its own BAL: those of the people who work there, thousands,
+// are not even read.
+func TestAHospitalsPeopleAreNotReadWithIt(t *testing.T) {
+	db := pgtest.DB(t)
+	s := seed{t, db}
+	const place = "990000017"
+	people := []listing.Listing{{Kind: health.ORG, Address: "urgences@ch.example", PlaceType: "FINESS", Place: place},
+		{Kind: health.PER, Address: "sans.numero@ch.example", PlaceType: "FINESS", Place: place}}
+	for i := range 20 {
+		people = append(people, listing.Listing{Kind: health.PER, Address: fmt.Sprintf("p%d@ch.example", i), PPType: "8", PP: fmt.Sprintf("8997%07d", i),
+			PlaceType: "FINESS", Place: place})
+	}
+	s.listings("a", people...)
+	v := &view{part: "a"}
+	for _, c := range []struct {
+		people, places []string
+		want           int
+	}{{[]string{}, []string{place}, 2}, {[]string{"89970000003"}, []string{}, 1}, {[]string{"89970000003"}, []string{place}, 3}} {
+		rs, err := db.Query(t.Context(), v.of(mailboxes), c.people, c.places)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found, err := pgx.CollectRows(rs, scanMailbox); err != nil || len(found) != c.want {
+			t.Errorf("%v: %d, %v", c, len(found), err)
+		}
+	}
+}

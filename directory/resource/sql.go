@@ -73,15 +73,16 @@ LIMIT %N`
 
 	mailboxColumns = `kind, address, pp_type, pp, place_type, place, service, description, rank, changed_at, family_name, given_name`
 
-	// The BAL of professionals, or of places.
+	// The BAL of professionals, or those that places carry: a hospital has thousands of
+	// professionals, who are not shown with it.
 	mailboxes = `
-SELECT ` + mailboxColumns + ` FROM listing_own t
- WHERE (t.pp <> '' AND t.pp = ANY($1::text[])) OR (t.place <> '' AND t.place = ANY($2::text[]))
+SELECT ` + mailboxColumns + ` FROM listing_own l WHERE ` + ofEither + `
 UNION ALL
-SELECT ` + mailboxColumns + ` FROM listing_part t
- WHERE ((t.pp <> '' AND t.pp = ANY($1::text[])) OR (t.place <> '' AND t.place = ANY($2::text[])))
-   AND NOT EXISTS (SELECT 1 FROM listing_own o WHERE o.key = t.key)
+SELECT ` + mailboxColumns + ` FROM listing_part l WHERE ` + ofEither + `
+   AND NOT EXISTS (SELECT 1 FROM listing_own o WHERE o.key = l.key)
 ORDER BY rank, address`
+
+	ofEither = `((l.pp <> '' AND l.pp = ANY($1::text[])) OR (l.place = ANY($2::text[]) AND ` + ofPlace + `))`
 )
 
 // table is the table of a type of resource, "" when there is none.
