@@ -93,8 +93,8 @@ func (v *vocabulary) nearest(w string, round byte, left *int) ([]string, error) 
 	*left--
 	var found []string
 	var err error
-	if round == 1 {
-		found, err = v.begun(variants(w)) // a few hundred
+	if round == 1 { // a few hundred; one of three letters would begin half the words
+		found, err = v.begun(slices.DeleteFunc(variants(w), func(s string) bool { return utf8.RuneCountInString(s) < shortest }))
 	} else {
 		found, err = v.twoOff(w)
 	}
@@ -195,18 +195,8 @@ func variantsOf(w, alphabet string) []string {
 
 // twoOff compares with the words that have as many letters in groups of three in common
 // as can be, and keeps those at two letters' distance; and it looks up the spellings with
-// two letters swapped and one more off, for swaps leave little in common.
+// letters swapped twice, for swaps leave little in common.
 func (v *vocabulary) twoOff(w string) ([]string, error) {
-	var all []string
-	for _, s := range variants(w)[:utf8.RuneCountInString(w)-1] {
-		all = append(all, variants(s)...)
-	}
-	slices.Sort(all)
-	all = slices.Compact(all)
-	swapped, err := v.begun(all)
-	if err != nil {
-		return nil, err
-	}
 	rows, err := v.db.Query(v.ctx, "SELECT word FROM "+v.ofParts("word", "word")+
 		" x WHERE word % $1::text ORDER BY similarity(word, $1::text) DESC, word LIMIT 200", w)
 	if err != nil {
@@ -216,13 +206,31 @@ func (v *vocabulary) twoOff(w string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	words := make([]string, 0, 2*spellings)
+	words := make([]string, 0, spellings)
 	for _, f := range found {
 		if len(words) < spellings && f != w && distance(w, f) <= 2 {
 			words = append(words, listing.CutWord(f))
 		}
 	}
-	return append(words, swapped...), nil
+	var twice []string
+	for _, s := range swaps(w) {
+		twice = append(twice, swaps(s)...)
+	}
+	slices.Sort(twice)
+	swapped, err := v.begun(slices.Compact(twice))
+	return append(words, swapped...), err
+}
+
+// swaps are the texts with two different neighbours swapped.
+func swaps(w string) []string {
+	r := []rune(w)
+	var out []string
+	for i := 0; i+1 < len(r); i++ {
+		if r[i] != r[i+1] {
+			out = append(out, string(r[:i])+string(r[i+1])+string(r[i])+string(r[i+2:]))
+		}
+	}
+	return out
 }
 
 // distance is how many letters to add, drop, change or swap with the next.
