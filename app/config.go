@@ -64,7 +64,8 @@ type DatabaseConfig struct {
 	// DSN is a PostgreSQL connection string or URL. A password is better given by a
 	// passfile, or made needless by a socket directory that only Pli's user may enter.
 	DSN string `toml:"dsn" sample:"host=/run/postgresql user=pli dbname=pli"`
-	// MaxConns bounds the pool of one process. Zero means 20.
+	// MaxConns bounds the pool of one process. Zero means 20; 10 or more: an import of the
+	// national directory holds seven at once.
 	MaxConns int32 `toml:"max_conns"`
 	// SearchConns bounds those that answer searches in the directory, apart from mail's.
 	// Zero means 8.
@@ -369,6 +370,7 @@ func (c *Config) Check() []error {
 	p.need(c.Operator.Hostname != "", "operator.hostname is missing")
 	p.need(len(c.Operator.Domains) > 0, "operator.domains is empty")
 	p.need(c.Database.DSN != "", "database.dsn is missing")
+	p.need(c.Database.MaxConns == 0 || c.Database.MaxConns >= 10, "database.max_conns must be 10 or more")
 	p.need((c.Blobs.Dir == "") != (c.Blobs.S3Endpoint == ""), "exactly one of blobs.dir and blobs.s3_endpoint must be set")
 	p.need(c.Blobs.S3Endpoint == "" || c.Blobs.S3Bucket != "", "blobs.s3_bucket is missing")
 	p.need(len(c.Keys.Operator) > 0, "keys.operator is empty")

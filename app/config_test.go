@@ -47,11 +47,12 @@ func TestEnvironmentIsLaidOverTheFile(t *testing.T) {
 func TestCheckListsEveryProblemAtOnce(t *testing.T) {
 	var c Config
 	c.SMTP.MX, c.IMAP.IMAP, c.Web.Listen = "127.0.0.1:25", "127.0.0.1:25", "nowhere"
+	c.Database.MaxConns = 6 // an import would wait for itself
 	var all strings.Builder
 	for _, e := range c.Check() {
 		all.WriteString(e.Error() + "\n")
 	}
-	for _, want := range []string{"operator.hostname", "operator.domains", "database.dsn", "blobs.dir", "keys.operator", "keys.index",
+	for _, want := range []string{"operator.hostname", "operator.domains", "database.dsn", "database.max_conns", "blobs.dir", "keys.operator", "keys.index",
 		"certs.roots", "scanner.address", "same address", "not host:port"} {
 		if !strings.Contains(all.String(), want) {
 			t.Errorf("%q is not reported in:\n%s", want, all.String())

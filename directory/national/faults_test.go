@@ -1,11 +1,15 @@
 package national
 
 import (
+	"context"
 	"testing"
 	"time"
 
 	"pli/codec/extraction"
 	"pli/fault"
+	"pli/internal/invent"
+	"pli/internal/pg"
+	"pli/internal/pgtest"
 )
 
 // Faults that were found, each with its test.
@@ -65,5 +69,29 @@ func TestABALThatCameDuringTheImportIsNotCarriedOver(t *testing.T) {
 	doImport(t, im, extraction.Activities, exercisesFile(t, 1, extraction.Activity{PPType: "8", PP: rppsOf(1), FamilyName: "ROY", Profession: "10"}))
 	if n := one[int64](t, im, `SELECT count(*) FROM listing_{p}`); n != 0 {
 		t.Errorf("%d carried over", n)
+	}
+}
+
+// The least that the configuration lets a pool have is enough: an import that wants one
+// more connection than there are would wait for itself, and mail with it.
+func TestAnImportFitsInTheLeastPool(t *testing.T) {
+	db, err := pg.Open(t.Context(), pg.Config{DSN: pgtest.DSN(t), MaxConns: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	im := on(db)
+	most := int32(0)
+	im.step = func(string) { most = max(most, db.Pool().Stat().AcquiredConns()) }
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for _, d := range []extraction.Dataset{extraction.Correspondances, extraction.Activities, extraction.Correspondances} {
+		path := published(t, d, invent.Options{Seed: 1, Size: 300})
+		if _, err := im.Import(ctx, d, path, Options{Force: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if most > 8 {
+		t.Errorf("%d connections at once", most)
 	}
 }
