@@ -73,11 +73,11 @@ func (c *conn) bind(m message) bool {
 	if c.bound {
 		c.since = time.Now()
 	}
-	c.who, c.bound, c.authzID = identity.SignIn{}, false, ""
+	c.who, c.prove, c.bound, c.authzID = identity.SignIn{}, nil, false, ""
 	ctx, cancel := context.WithTimeout(c.ctx, commandTimeout)
 	defer cancel()
 	started := time.Now()
-	means, r := c.prove(ctx, x)
+	means, r := c.signIn(ctx, x)
 	c.s.metrics.binds.WithLabelValues(means, r.name()).Inc()
 	if means != "anonymous" {
 		c.s.d.Log.Info("ldap bind", "means", means, "result", r.name(), "account", c.who.Account, "bal", c.who.BAL, "took", time.Since(started))
@@ -93,8 +93,8 @@ func (c *conn) bind(m message) bool {
 	return false
 }
 
-// prove finds out who signs in. means is for counting.
-func (c *conn) prove(ctx context.Context, x credentials) (means string, r result) {
+// signIn finds out who signs in. means is for counting.
+func (c *conn) signIn(ctx context.Context, x credentials) (means string, r result) {
 	switch {
 	case x.version != 3:
 		return "other", result{code: protocolError, text: textVersion}
@@ -120,11 +120,9 @@ func (c *conn) password(ctx context.Context, address, secret string, ok bool) re
 	if !ok {
 		return result{code: invalidCredentials, text: fault.WrongSecret.Text()}
 	}
-	who, err := c.s.d.SignIn.AppPassword(ctx, address, secret, c.host)
-	if err != nil {
-		return failure(err)
-	}
-	return c.open(ctx, who, "dn:mail="+escapeValue(address)+","+c.s.c.Base)
+	return c.open(ctx, "dn:mail="+escapeValue(address)+","+c.s.c.Base, func(ctx context.Context) (identity.SignIn, error) {
+		return c.s.d.SignIn.AppPassword(ctx, address, secret, c.host)
+	})
 }
 
 // plain reads authzid NUL authcid NUL password (RFC 4616). Nobody acts for another.
@@ -169,26 +167,33 @@ func (c *conn) external(ctx context.Context, x credentials) result {
 	if len(c.tls.PeerCertificates) == 0 {
 		return result{code: inappropriateAuthentication, text: textNoCert}
 	}
-	cert, err := c.s.d.VerifyClient(*c.tls)
-	if err != nil {
-		return failure(fault.Wrap(fault.WrongSecret, "ldapd.external", "certificate", err))
-	}
 	address, given := authorization(string(x.response))
 	if given && address == "" {
 		return result{code: invalidCredentials, text: fault.WrongSecret.Text()}
 	}
-	who, err := c.s.d.SignIn.Certificate(ctx, address, cert)
+	authzID := ""
+	if address != "" {
+		authzID = "dn:mail=" + escapeValue(address) + "," + c.s.c.Base
+	}
+	return c.open(ctx, authzID, func(ctx context.Context) (identity.SignIn, error) {
+		cert, err := c.s.d.VerifyClient(*c.tls)
+		if err != nil {
+			return identity.SignIn{}, fault.Wrap(fault.WrongSecret, "ldapd.external", "certificate", err)
+		}
+		return c.s.d.SignIn.Certificate(ctx, address, cert)
+	})
+}
+
+// open finds who comes by a proof, and asks for his right to ask the directory. The proof
+// is kept as long as he is signed in: a secret or a certificate may be revoked meanwhile.
+func (c *conn) open(ctx context.Context, authzID string, prove func(context.Context) (identity.SignIn, error)) result {
+	who, err := prove(ctx)
 	if err != nil {
 		return failure(err)
 	}
-	if address != "" {
-		return c.open(ctx, who, "dn:mail="+escapeValue(address)+","+c.s.c.Base)
+	if authzID == "" {
+		authzID = "u:bal-" + strconv.FormatInt(int64(who.BAL), 10)
 	}
-	return c.open(ctx, who, "u:bal-"+strconv.FormatInt(int64(who.BAL), 10))
-}
-
-// open asks for the right to ask the directory.
-func (c *conn) open(ctx context.Context, who identity.SignIn, authzID string) result {
 	ask := c.s.d.Reader.OpenDirectory
 	now := c.s.d.Now()
 	lately, refusal := c.s.opened.lately(who, now)
@@ -208,7 +213,7 @@ func (c *conn) open(ctx context.Context, who identity.SignIn, authzID string) re
 	if !lately {
 		c.s.opened.note(who, opening{now.Add(askAgain), nil})
 	}
-	c.who, c.bound, c.authzID, c.seen, c.failures = who, true, authzID, now, 0
+	c.who, c.prove, c.bound, c.authzID, c.seen, c.failures = who, prove, true, authzID, now, 0
 	return result{}
 }
 

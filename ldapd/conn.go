@@ -45,6 +45,7 @@ type conn struct {
 	br       *bufio.Reader
 	tls      *tls.ConnectionState // nil in clear
 	who      identity.SignIn
+	prove    func(context.Context) (identity.SignIn, error) // again, of who is signed in
 	bound    bool
 	authzID  string // RFC 4513 §5.2.1.8
 	seen     time.Time
@@ -222,8 +223,8 @@ func (c *conn) count(tag byte, code int) {
 	c.s.metrics.others.WithLabelValues(operationNames[tag], result{code: code}.name()).Inc()
 }
 
-// stillAllowed asks again about the right when it is time, and ends the connection of
-// who has lost it. When nobody can answer nothing changes yet.
+// stillAllowed asks again about the proof and the right when it is time, and ends the
+// connection of who has lost either. When nobody can answer nothing changes yet.
 func (c *conn) stillAllowed() error {
 	now := c.s.d.Now()
 	if !c.bound || now.Sub(c.seen) < askAgain {
@@ -231,10 +232,16 @@ func (c *conn) stillAllowed() error {
 	}
 	ctx, cancel := context.WithTimeout(c.ctx, commandTimeout)
 	defer cancel()
-	err := c.s.d.Reader.DirectoryStillAllowed(ctx, c.who, doorName)
+	who, err := c.prove(ctx)
+	if err == nil && who != c.who {
+		err = fault.New(fault.WrongSecret, "ldapd.stillAllowed", "another")
+	}
+	if err == nil {
+		err = c.s.d.Reader.DirectoryStillAllowed(ctx, who, doorName)
+	}
 	if err != nil {
 		switch fault.KindOf(err) {
-		case fault.Unavailable, fault.Timeout, fault.Internal:
+		case fault.Unavailable, fault.Timeout, fault.Internal, fault.RateLimited:
 			c.s.d.Log.Warn("ldap right not asked again", "bal", c.who.BAL, "cause", err)
 			return nil
 		}

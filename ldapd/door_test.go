@@ -202,6 +202,28 @@ func TestARightThatIsLost(t *testing.T) {
 	}
 }
 
+// A secret or a certificate that is revoked ends the connections that it opened.
+func TestRevokedWhileConnected(t *testing.T) {
+	h := newHouse(t, options{})
+	labo, err := selfSigned("labo")
+	h.check(err)
+	secret, cert := h.signedIn(), h.dial(labo)
+	h.check(cert.ExternalBind())
+	h.later.Store(int64(6 * time.Minute))
+	for _, c := range []*ldap.Conn{secret, cert} {
+		if _, err := c.Search(sub("(sn=martin)")); err != nil {
+			t.Error(err)
+		}
+	}
+	h.revoke.Store(true)
+	h.later.Store(int64(12 * time.Minute))
+	for i, c := range []*ldap.Conn{secret, cert} {
+		if _, err := c.Search(sub("(sn=martin)")); err == nil {
+			t.Errorf("%d asks on", i)
+		}
+	}
+}
+
 func TestWhatIsCounted(t *testing.T) {
 	r := prometheus.NewPedanticRegistry()
 	h := newHouse(t, options{metrics: r})

@@ -60,6 +60,7 @@ type house struct {
 	deny   atomic.Pointer[fault.Error]
 	opened atomic.Int64 // traced openings
 	refuse atomic.Int64 // traced refusals to open
+	revoke atomic.Bool  // the secret and the certificate
 	asked  atomic.Int64
 	later  atomic.Int64 // how much later than it is the door believes it to be
 }
@@ -85,6 +86,8 @@ func (s *safeBuffer) String() string {
 
 func (h *house) AppPassword(_ context.Context, a, secret, _ string) (identity.SignIn, error) {
 	switch {
+	case h.revoke.Load():
+		return identity.SignIn{}, fault.New(fault.WrongSecret, "identity.AppPassword", "revoked").Say("Mot de passe révoqué.", "Password revoked.")
 	case secret == "too-often":
 		return identity.SignIn{}, fault.New(fault.RateLimited, "identity.AppPassword", "")
 	case strings.EqualFold(a, address) && secret == password:
@@ -94,7 +97,7 @@ func (h *house) AppPassword(_ context.Context, a, secret, _ string) (identity.Si
 }
 
 func (h *house) Certificate(_ context.Context, a string, c *x509.Certificate) (identity.SignIn, error) {
-	if a != "" && a != address || c.Subject.CommonName != "labo" {
+	if a != "" && a != address || c.Subject.CommonName != "labo" || h.revoke.Load() {
 		return identity.SignIn{}, fault.New(fault.WrongSecret, "identity.Certificate", "")
 	}
 	return identity.SignIn{Account: 2, BAL: 8, Means: identity.ByCertificate}, nil
