@@ -477,7 +477,7 @@ func (v *vocabulary) wayToText(l leaf) way {
 		case i == 0 && l.act == contains && last == 0:
 			w = append(w, v.holds(t)...)
 		case i == 0 && l.act == contains:
-			if len(words[last]) < 3 {
+			if len(t) > 2 || len(words[last]) < 3 { // the end of a word: mostly rarer than how the last one begins
 				w = append(w, v.holds(t)...)
 			}
 		case i == last:
