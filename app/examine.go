@@ -127,7 +127,11 @@ func (r *Rooms) examineNational(ctx context.Context) Finding {
 		case d.ImportedAt.IsZero():
 			said = append(said, string(d.Dataset)+" : jamais importé")
 		default:
-			said = append(said, fmt.Sprintf("%s : du %s", d.Dataset, d.ExtractedAt.Format("02/01/2006")))
+			at := d.ExtractedAt
+			if at.IsZero() { // the name of the file did not tell
+				at = d.ImportedAt
+			}
+			said = append(said, fmt.Sprintf("%s : du %s", d.Dataset, at.Format("02/01/2006")))
 			if d.Stale(r.now()) {
 				f.Err = fmt.Errorf("%s is too old: pli directory reports", d.Dataset)
 			}

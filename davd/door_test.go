@@ -14,6 +14,7 @@ import (
 	"github.com/emersion/go-webdav"
 	"github.com/emersion/go-webdav/carddav"
 
+	"pli/directory"
 	"pli/directory/listing"
 	"pli/fault"
 	"pli/health"
@@ -111,7 +112,8 @@ func TestSync(t *testing.T) {
 	}
 	away := h.bals["paul.sorbier@mss-a.example"]
 	h.tx(func(ctx context.Context, tx *pg.Tx) error {
-		return h.dir.SetStateTx(ctx, tx, away, health.Closed, noon)
+		_, err := h.dir.MoveTx(ctx, tx, away, directory.Move{To: health.Closed, Cause: directory.CauseOperator, At: noon})
+		return err
 	})
 	h.tx(func(ctx context.Context, tx *pg.Tx) error {
 		_, err := tx.Exec(ctx, `UPDATE listing_own SET description = 'Fermé le samedi' WHERE kind = 'ORG'`)

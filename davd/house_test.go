@@ -143,10 +143,16 @@ func (h *house) need(err error) {
 	}
 }
 
+// noTraces keeps none: what changes here is changed by the test.
+type noTraces struct{}
+
+func (noTraces) TraceTx(context.Context, *pg.Tx, ...directory.Act) error { return nil }
+
 func newHouse(t testing.TB, change ...func(*Config)) *house {
 	t.Helper()
 	h := &house{TB: t, db: pgtest.DB(t), bals: map[string]id.BAL{}, log: &safeBuffer{}, served: make(chan error, 1)}
 	h.dir = directory.New(h.db, testIndex{}, directory.Config{Domains: []string{"mss-a.example"}, PatientDomain: "patient.mss-a.example"})
+	h.dir.Plug(directory.Plugs{Traces: noTraces{}})
 	h.search = search.New(h.db, h.dir)
 	h.people()
 	cert, err := selfSigned("localhost")

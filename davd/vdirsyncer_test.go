@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"pli/directory"
 	"pli/health"
 	"pli/internal/pg"
 )
@@ -67,7 +68,8 @@ verify = "%[5]s"
 		t.Fatalf("%d cards\n%s", len(cards()), got)
 	}
 	h.tx(func(ctx context.Context, tx *pg.Tx) error {
-		return h.dir.SetStateTx(ctx, tx, h.bals["paul.sorbier@mss-a.example"], health.Closed, noon)
+		_, err := h.dir.MoveTx(ctx, tx, h.bals["paul.sorbier@mss-a.example"], directory.Move{To: health.Closed, Cause: directory.CauseOperator, At: noon})
+		return err
 	})
 	h.later.Store(int64(keptTime))
 	if out, err := run("", "sync"); err != nil || len(cards()) != 2 {

@@ -287,7 +287,8 @@ func TestLifeOfABAL(t *testing.T) {
 	address := mail.MustAddress("claire.aubepine@mss-a.example")
 	move := func(to health.BALState) error {
 		return db.InTx(t.Context(), func(ctx context.Context, tx *pg.Tx) error {
-			return d.SetStateTx(ctx, tx, doctor, to, noon.Add(time.Hour))
+			_, err := d.MoveTx(ctx, tx, doctor, Move{To: to, Cause: CauseOperator, At: noon.Add(time.Hour)})
+			return err
 		})
 	}
 	steps := []struct {

@@ -108,15 +108,6 @@ func (d *Directory) MoveTx(ctx context.Context, tx *pg.Tx, b id.BAL, m Move) (mo
 	return true, d.traceTx(ctx, tx, Act{BAL: b, Author: m.Author, Action: "set-state-" + string(m.To), Object: objectBAL(b), Cause: m.Cause, At: m.At})
 }
 
-// SetStateTx is MoveTx for a caller who keeps the trace himself.
-func (d *Directory) SetStateTx(ctx context.Context, tx *pg.Tx, b id.BAL, to health.BALState, at time.Time) error {
-	if err := d.lockTx(ctx, tx); err != nil {
-		return err
-	}
-	_, err := d.moveTx(ctx, tx, "directory.SetStateTx", b, Move{To: to, Cause: CauseOperator, At: at})
-	return err
-}
-
 func objectBAL(b id.BAL) string { return fmt.Sprintf("bal:%d", int64(b)) }
 
 // ValidCause reports whether s is a code: 1 to 40 lower-case letters, digits, hyphens.

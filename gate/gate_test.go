@@ -108,6 +108,7 @@ func build(t testing.TB, tr trust) *town {
 	}
 	dir := directory.New(db, testIndex{}, directory.Config{Domains: []string{"mss-a.example"}, PatientDomain: "patient.mss-a.example",
 		ForeignPatientDomains: []string{"patient.mss-b.example"}})
+	dir.Plug(directory.Plugs{Traces: noTraces{}})
 	ids := identity.New(identity.Deps{DB: db, Index: testIndex{}, Boxes: dir, Limit: limit.New(nil), Now: func() time.Time { return now }})
 	rooms := &counted{Directory: dir, Service: ids, c: consent.New(db, testIndex{}), d: dossier.New(db)}
 	w := &town{TB: t, db: db, rooms: rooms, log: log}
@@ -116,6 +117,11 @@ func build(t testing.TB, tr trust) *town {
 	w.settle()
 	return w
 }
+
+// noTraces keeps none of the register: the tests look at the gate's.
+type noTraces struct{}
+
+func (noTraces) TraceTx(context.Context, *pg.Tx, ...directory.Act) error { return nil }
 
 func (w *town) tx(f func(ctx context.Context, tx *pg.Tx) error) {
 	w.Helper()
@@ -399,7 +405,8 @@ func TestReceive(t *testing.T) {
 		"deny receive domain:patient.mss-a.example peer:mss-b.example R-ADDR-01",
 		"deny receive domain:mss-b.example peer:mss-b.example R-RELAY-01")
 	w.tx(func(ctx context.Context, tx *pg.Tx) error {
-		return w.rooms.SetStateTx(ctx, tx, w.doctorBAL, health.Suspended, now)
+		_, err := w.rooms.MoveTx(ctx, tx, w.doctorBAL, directory.Move{To: health.Suspended, Cause: directory.CauseOperator, At: now})
+		return err
 	})
 	q := policy.Question{Action: policy.Receive, Actor: peer, Object: policy.Object{To: doctorAt}}
 	if err := w.gate.Do(t.Context(), []policy.Question{q}, noAct); !fault.Is(err, fault.Closed) {
@@ -433,7 +440,8 @@ func TestOpenBAL(t *testing.T) {
 		t.Errorf("another's BAL: %v", err)
 	}
 	w.tx(func(ctx context.Context, tx *pg.Tx) error {
-		return w.rooms.SetStateTx(ctx, tx, w.doctorBAL, health.Suspended, now.AddDate(0, 0, -89))
+		_, err := w.rooms.MoveTx(ctx, tx, w.doctorBAL, directory.Move{To: health.Suspended, Cause: directory.CauseOperator, At: now.AddDate(0, 0, -89)})
+		return err
 	})
 	if d, err := open(w.doctor, w.doctorBAL); err != nil || !d.Owes(policy.ReadOnly) {
 		t.Errorf("suspended: %+v, %v, want read-only", d, err)
@@ -468,7 +476,8 @@ func TestOpenDirectory(t *testing.T) {
 	w.wantTraces(audit.BALChain(w.patientBAL), fmt.Sprintf("permit open-directory directory account:%d R-DIR-02", w.patient),
 		fmt.Sprintf("deny open-directory directory account:%d R-DIR-03", w.patient))
 	w.tx(func(ctx context.Context, tx *pg.Tx) error {
-		return w.rooms.SetStateTx(ctx, tx, w.doctorBAL, health.Closed, now)
+		_, err := w.rooms.MoveTx(ctx, tx, w.doctorBAL, directory.Move{To: health.Closed, Cause: directory.CauseOperator, At: now})
+		return err
 	})
 	if d, err := w.gate.Ask(t.Context(), ask(w.doctor, w.doctorBAL, identity.ByAppPassword, "ldap")); err != nil || fault.CodeOf(Refusal(d)) != "R-DIR-04" {
 		t.Errorf("closed: %+v, %v", d, err)
