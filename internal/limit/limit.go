@@ -1,6 +1,9 @@
-// Package limit counts tries. Redis counts for all processes together; when it is away
-// each process counts alone, so there is never no limit. Keys are pseudonymous: callers
-// pass keyed hashes, never a name or an address.
+// Package limit keeps anybody from taking it all: tries are counted, questions wait for
+// their turn (turns.go), connections that are too many are closed (listener.go).
+//
+// Redis counts tries for all processes together; when it is away each process counts
+// alone, so there is never no limit. Keys are pseudonymous: callers pass keyed hashes or
+// row numbers, never a name or an address.
 package limit
 
 import (
