@@ -59,6 +59,9 @@ type Config struct {
 	Version string `toml:"-"`
 	// MaxConns bounds connections. Zero means 1,000.
 	MaxConns int `toml:"max_conns"`
+	// MaxConnsPerHost bounds connections from one network address; a hospital comes
+	// from one. Zero means 500.
+	MaxConnsPerHost int `toml:"max_conns_per_host"`
 	// MaxRequestsPerMinute of one account. Zero means 600.
 	MaxRequestsPerMinute int `toml:"max_requests_per_minute"`
 	// MaxResourcesPerHour that one account may be given. Zero means 50,000.
@@ -114,6 +117,7 @@ type Server struct {
 // New makes the door. Errors: fault.Invalid for a base that is no URL.
 func New(d Deps, c Config) (*Server, error) {
 	orDefault(&c.MaxConns, 1_000)
+	orDefault(&c.MaxConnsPerHost, 500)
 	orDefault(&c.MaxRequestsPerMinute, 600)
 	orDefault(&c.MaxResourcesPerHour, 50_000)
 	if d.Turns == nil {
@@ -156,7 +160,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		defer cancel()
 		done <- srv.Shutdown(stop)
 	}()
-	ln = bound(ln, s.c.MaxConns)
+	ln = limit.Listener(ln, s.c.MaxConns, s.c.MaxConnsPerHost, s.metrics.refused.Inc)
 	var err error
 	if s.d.TLS != nil {
 		err = srv.ServeTLS(ln, "", "")
