@@ -55,6 +55,9 @@ type Limiter interface {
 type Config struct {
 	// MaxConns bounds connections. Zero means 1,000.
 	MaxConns int `toml:"max_conns"`
+	// MaxConnsPerHost bounds connections from one network address; a hospital comes
+	// from one. Zero means 500.
+	MaxConnsPerHost int `toml:"max_conns_per_host"`
 	// MaxCards is what « Mon établissement » holds at most. Zero means 2,000.
 	MaxCards int `toml:"max_cards"`
 	// MaxFound is what one search of « Annuaire » gives at most. Zero means 100.
@@ -110,7 +113,7 @@ func New(d Deps, c Config) *Server {
 	if d.Zone == nil {
 		d.Zone = time.UTC
 	}
-	for v, or := range map[*int]int{&c.MaxConns: 1_000, &c.MaxCards: 2_000, &c.MaxFound: 100, &c.MaxFoundPerHour: 10_000} {
+	for v, or := range map[*int]int{&c.MaxConns: 1_000, &c.MaxConnsPerHost: 500, &c.MaxCards: 2_000, &c.MaxFound: 100, &c.MaxFoundPerHour: 10_000} {
 		if *v <= 0 {
 			*v = or
 		}

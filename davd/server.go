@@ -12,11 +12,11 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"pli/fault"
 	"pli/identity"
+	"pli/internal/limit"
 )
 
 const (
@@ -40,7 +40,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		defer cancel()
 		done <- srv.Shutdown(stop)
 	}()
-	err := srv.ServeTLS(&bounded{Listener: ln, free: make(chan struct{}, s.c.MaxConns), refused: s.metrics.refused.Inc}, "", "")
+	err := srv.ServeTLS(limit.Listener(ln, s.c.MaxConns, s.c.MaxConnsPerHost, s.metrics.refused.Inc), "", "")
 	if errors.Is(err, http.ErrServerClosed) {
 		err = <-done
 	}
@@ -56,41 +56,6 @@ type quiet struct{ slog.Handler }
 
 func (q quiet) Handle(ctx context.Context, r slog.Record) error {
 	return q.Handler.Handle(ctx, slog.NewRecord(r.Time, slog.LevelDebug, "davd connection error", 0))
-}
-
-// bounded closes at once the connections that are too many.
-type bounded struct {
-	net.Listener
-	free    chan struct{}
-	refused func()
-}
-
-func (b *bounded) Accept() (net.Conn, error) {
-	for {
-		c, err := b.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		select {
-		case b.free <- struct{}{}:
-			return &held{Conn: c, free: b.free}, nil
-		default:
-			b.refused()
-			_ = c.Close()
-		}
-	}
-}
-
-type held struct {
-	net.Conn
-	once sync.Once
-	free chan struct{}
-}
-
-func (h *held) Close() error {
-	err := h.Conn.Close()
-	h.once.Do(func() { <-h.free })
-	return err
 }
 
 // asker is one request.
