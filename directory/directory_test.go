@@ -375,7 +375,7 @@ func TestStatements(t *testing.T) {
 		deletePractitioner, deleteOrganization, deleteRole, wordsShown, addWords, dropWords, findMode, findTexts, nextBALs, deleteStrays,
 		deleteStrayWords, anyToShow, touch, findSleep, showAgain, findSleeping, setNoticed, findToSuspend, findToUnpublish, stillToSuspend,
 		setUnpublished, confirmListings, confirmPractitioners, confirmOrganizations, confirmRoles, listBALs, updateMode,
-		setCause, findPart, dropNational["a"], dropNational["b"]} {
+		setCause, balsOfMoved, findPart, dropNational["a"], dropNational["b"]} {
 		if _, err := conn.Conn().Prepare(t.Context(), fmt.Sprintf("s%d", i), sql); err != nil {
 			t.Errorf("statement %d: %v", i, err)
 		}

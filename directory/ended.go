@@ -89,6 +89,38 @@ func (d *Directory) BackTx(ctx context.Context, tx *pg.Tx, person int64, at time
 	return err
 }
 
+const balsOfMoved = `SELECT id, person_id FROM bal WHERE person_id = ANY($1::bigint[]) AND state <> 'purged' ORDER BY id`
+
+// MovedTx publishes again the BAL of persons whose situations ended or go on while they
+// themselves exercise, as the import of the national directory found; each has the trace
+// in its chain. It takes the register's lock, also for nobody: the import asks for it so
+// before it touches any row.
+func (d *Directory) MovedTx(ctx context.Context, tx *pg.Tx, persons []int64, at time.Time) error {
+	if err := d.lockTx(ctx, tx); err != nil || len(persons) == 0 {
+		return err
+	}
+	rows, err := tx.Query(ctx, balsOfMoved, persons)
+	if err != nil {
+		return err
+	}
+	var bals []id.BAL
+	var acts []Act
+	var b id.BAL
+	var person int64
+	_, err = pgx.ForEachRow(rows, []any{&b, &person}, func() error {
+		bals = append(bals, b)
+		acts = append(acts, Act{BAL: b, Author: Author{Means: ByImport}, Action: "move-situations", Object: fmt.Sprintf("person:%d", person), At: at})
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := d.publishTx(ctx, tx, at, true, bals...); err != nil {
+		return err
+	}
+	return d.traceTx(ctx, tx, acts...)
+}
+
 func (d *Directory) lockPersonTx(ctx context.Context, tx *pg.Tx, op string, p PersonID) (ended *time.Time, err error) {
 	if err := d.lockTx(ctx, tx); err != nil {
 		return nil, err

@@ -155,3 +155,21 @@ func TestADomainThatComesToUsShowsTheListeRougeNowhere(t *testing.T) {
 	})
 	same(t, "shown", column(t, db, `SELECT address FROM listing_b`), nil)
 }
+
+// What an import changes of somebody's situations leaves a trace, as all that it does.
+func TestSituationsThatMoveAreTraced(t *testing.T) {
+	d, db := open(t)
+	seed(t, d, db)
+	acts(d).take()
+	inTx(t, db, func(ctx context.Context, tx *pg.Tx) error {
+		if err := d.MovedTx(ctx, tx, nil, noon); err != nil { // the lock only
+			return err
+		}
+		if _, err := tx.Exec(ctx, `UPDATE situation SET ended_at = $1`, noon); err != nil {
+			return err
+		}
+		return d.MovedTx(ctx, tx, []int64{1}, noon)
+	})
+	same(t, "traces", acts(d).take(), []string{"1 move-situations person:1"})
+	same(t, "the place that he left", column(t, db, `SELECT structure FROM listing_own WHERE kind = 'PER'`), []string{""})
+}
