@@ -79,10 +79,15 @@ func (s *Searcher) Suggest(ctx context.Context, a mail.Address) ([]Suggestion, e
 }
 
 // cluesOf gathers the clues; false for a BAL in use. Of one on the liste rouge, only what
-// its structure says is told.
+// its structure says is told. What was published of an address that is ours now does not
+// count.
 func cluesOf(found []known) (clues, bool) {
 	var c clues
+	ours := slices.ContainsFunc(found, func(k known) bool { return k.from == "bal" })
 	for _, k := range found {
+		if ours && k.from != "bal" {
+			continue
+		}
 		switch health.BALState(k.state) {
 		case health.Active, health.Pending:
 			return clues{}, false

@@ -53,6 +53,8 @@ func TestSuggest(t *testing.T) {
 	if err := db.QueryRow(t.Context(), `INSERT INTO seal_holder (purpose) VALUES ('bal') RETURNING id`).Scan(&holder); err != nil {
 		t.Fatal(err)
 	}
+	// An address that another operator published, came to us, and is on the liste rouge now.
+	exec(t, db, `INSERT INTO departed (address, kind, pp_type, pp, gone_at) VALUES ('hidden@mss-a.example', 'PER', '8', $1, now())`, of("paule.durand").PP)
 	bal := func(local, kind, state, service, replacement string, unlisted bool) {
 		exec(t, db, `INSERT INTO bal (address_key, address, kind, state, holder_id, person_id, structure_id, service, replacement, unlisted)
 			SELECT decode(md5($1), 'hex'), $1, $2, $3, $4, CASE WHEN $2 = 'PER' THEN p.id END, CASE WHEN $2 = 'ORG' THEN s.id END, $5, $6, $7
