@@ -43,6 +43,7 @@ func TestAFileOfTheFutureKeepsNoneOut(t *testing.T) {
 		t.Errorf("extracted at %s", r.ExtractedAt)
 	}
 	doImport(t, im, extraction.Correspondances, bals(t, 2, per("a@medecin.example", rppsOf(0), "DURAND", "Anne", "990000019")))
+	doImport(t, im, extraction.Correspondances, bals(t, 3000, per("a@medecin.example", rppsOf(0), "DURAND", "Annie", "990000019"))) // undated, so to speak
 	_, err := im.Import(t.Context(), extraction.Correspondances, bals(t, 1, per("a@medecin.example", rppsOf(0), "DURAND", "Anna", "990000019")), Options{})
 	if fault.CodeOf(err) != "older" {
 		t.Errorf("an older file: %v", err)

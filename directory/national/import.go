@@ -228,6 +228,11 @@ UPDATE national_import SET state = 'staged', file_name = $2, extracted_at = $3, 
        changed = $7, gone = $8, refused = $9, repeated = $10, ours = $11
 WHERE id = $1`
 
+	// whether the last import whose file told its date had a younger one
+	findYounger = `
+SELECT extracted_at > $2 FROM national_import WHERE dataset = $1 AND state = 'done' AND extracted_at IS NOT NULL
+ORDER BY finished_at DESC, id DESC LIMIT 1`
+
 	selectPart = `SELECT part, edition, swapped_at FROM national_part`
 )
 
@@ -310,14 +315,11 @@ func (im *Importer) name(ctx context.Context, r *Report, name string, o Options)
 	if o.Force || r.ExtractedAt.IsZero() {
 		return nil
 	}
-	done, err := im.latest(ctx, r.Dataset, Done)
-	if err != nil {
-		if fault.Is(err, fault.NotFound) {
-			return nil
-		}
-		return err
+	var older bool
+	if err := im.DB.QueryRow(ctx, findYounger, r.Dataset, r.ExtractedAt).Scan(&older); err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return pg.Error("national.name", err)
 	}
-	if r.ExtractedAt.Before(done.ExtractedAt) {
+	if older {
 		return fault.New(fault.InvalidContent, "national.name", "older")
 	}
 	return nil

@@ -14,7 +14,7 @@ func TestStatements(t *testing.T) {
 	for name, sql := range map[string]string{
 		"selectIndexes": selectIndexes, "giveUpOthers": giveUpOthers, "findBegun": findBegun, "restart": restart, "insertImport": insertImport,
 		"takeStage": takeStage, "claimStage": claimStage, "ownStage": ownStage, "markStaged": markStaged, "keepStaged": keepStaged,
-		"selectPart": selectPart, "lockPart": lockPart, "flip": flip, "freeStage": freeStage, "keepDone": keepDone,
+		"selectPart": selectPart, "findYounger": findYounger, "lockPart": lockPart, "flip": flip, "freeStage": freeStage, "keepDone": keepDone,
 		"insertDeparted": insertDeparted, "deleteReturned": deleteReturned, "departedDomains": departedDomains, "deleteDeparted": deleteDeparted,
 		"forgetDeparted": forgetDeparted, "forgetRefusals": forgetRefusals,
 		"countPeople": countPeople, "selectEnding": selectEnding, "selectBack": selectBack, "seePeople": seePeople, "keepEnded": keepEnded,
