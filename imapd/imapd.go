@@ -26,6 +26,7 @@ import (
 
 	"pli/fault"
 	"pli/identity"
+	"pli/internal/limit"
 	"pli/internal/pg"
 	"pli/mailstore"
 	"pli/pipeline"
@@ -85,11 +86,11 @@ const (
 
 // Server is the door. One serves any number of listeners.
 type Server struct {
-	d         Deps
-	c         Config
-	metrics   *metrics
-	handshake chan struct{} // bounds handshakes at one time: they are what costs
-	searching chan struct{} // bounds searches in bodies, over all connections
+	d          Deps
+	c          Config
+	metrics    *metrics
+	handshakes *limit.Handshakes
+	searching  chan struct{} // bounds searches in bodies, over all connections
 
 	watchEvery time.Duration // as the constant, but in tests
 
@@ -114,7 +115,7 @@ func New(d Deps, c Config) *Server {
 	cores := runtime.GOMAXPROCS(0)
 	return &Server{
 		d: d, c: c, metrics: newMetrics(d.Metrics),
-		handshake: make(chan struct{}, 8*cores), searching: make(chan struct{}, max(1, cores)),
+		handshakes: limit.NewHandshakes(8 * cores), searching: make(chan struct{}, max(1, cores)),
 		watchEvery: watchEvery, conns: make(map[*guard]struct{}), rights: make(map[*right]struct{}), hosts: make(map[string]int),
 	}
 }
@@ -229,18 +230,11 @@ func (s *Server) handle(ctx context.Context, conn net.Conn, implicit bool, hand 
 	}
 }
 
-// secure makes the TLS handshake, a bounded number at a time.
+// secure makes the TLS handshake.
 func (s *Server) secure(ctx context.Context, conn net.Conn) (*tls.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
-	select {
-	case s.handshake <- struct{}{}:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	defer func() { <-s.handshake }()
-	tc := tls.Server(conn, s.d.TLS)
-	return tc, tc.HandshakeContext(ctx)
+	return s.handshakes.Server(ctx, conn, s.d.TLS)
 }
 
 func (s *Server) admit(host string) bool {

@@ -66,22 +66,16 @@ func newConn(s *Server, nc net.Conn, host string) *conn {
 		net: nc, br: bufio.NewReaderSize(nc, 4096), running: map[int64]context.CancelCauseFunc{}}
 }
 
-// secure makes the TLS handshake, a bounded number at a time.
+// secure makes the TLS handshake.
 func (c *conn) secure() error {
 	ctx, cancel := context.WithTimeout(c.ctx, handshakeTimeout)
 	defer cancel()
-	select {
-	case c.s.handshake <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	defer func() { <-c.s.handshake }()
 	if err := c.deadline(time.Now().Add(handshakeTimeout)); err != nil {
 		return err
 	}
 	_ = c.net.SetWriteDeadline(time.Now().Add(handshakeTimeout))
-	tc := tls.Server(c.net, c.s.d.TLS)
-	if err := tc.HandshakeContext(ctx); err != nil {
+	tc, err := c.s.handshakes.Server(ctx, c.net, c.s.d.TLS)
+	if err != nil {
 		c.s.metrics.handshakeFailures.Inc()
 		c.s.d.Log.Info("ldap handshake failed")
 		return err

@@ -202,6 +202,21 @@ func TestARightThatIsLost(t *testing.T) {
 	}
 }
 
+// Who connects and says nothing shuts nobody out.
+func TestSilentStrangers(t *testing.T) {
+	h := newHouse(t, options{})
+	for range 8*runtime.GOMAXPROCS(0) + 4 {
+		c, err := net.Dial("tcp", h.secure)
+		h.check(err)
+		t.Cleanup(func() { c.Close() })
+	}
+	began := time.Now()
+	h.signedIn()
+	if took := time.Since(began); took > handshakeTimeout/2 {
+		t.Errorf("a user waits %v", took)
+	}
+}
+
 // A secret or a certificate that is revoked ends the connections that it opened.
 func TestRevokedWhileConnected(t *testing.T) {
 	h := newHouse(t, options{})

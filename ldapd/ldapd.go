@@ -112,12 +112,12 @@ const (
 
 // Server is the door. One serves any number of listeners.
 type Server struct {
-	d         Deps
-	c         Config
-	suffix    name // Base, read
-	metrics   *metrics
-	opened    *openings
-	handshake chan struct{} // bounds handshakes at one time: they are what costs
+	d          Deps
+	c          Config
+	suffix     name // Base, read
+	metrics    *metrics
+	opened     *openings
+	handshakes *limit.Handshakes
 
 	mu    sync.Mutex
 	conns map[*conn]struct{}
@@ -147,8 +147,8 @@ func New(d Deps, c Config) (*Server, error) {
 	}
 	return &Server{
 		d: d, c: c, suffix: suffix, metrics: newMetrics(d.Metrics), opened: newOpenings(),
-		handshake: make(chan struct{}, 8*runtime.GOMAXPROCS(0)),
-		conns:     make(map[*conn]struct{}), hosts: make(map[string]int),
+		handshakes: limit.NewHandshakes(8 * runtime.GOMAXPROCS(0)),
+		conns:      make(map[*conn]struct{}), hosts: make(map[string]int),
 	}, nil
 }
 
