@@ -1,5 +1,6 @@
 // Package limit keeps anybody from taking it all: tries are counted, questions wait for
-// their turn (turns.go), connections that are too many are closed (listener.go).
+// their turn (turns.go), connections that are too many are closed (listener.go), TLS
+// handshakes are computed a few at a time (handshakes.go).
 //
 // Redis counts tries for all processes together; when it is away each process counts
 // alone, so there is never no limit. Keys are pseudonymous: callers pass keyed hashes or
