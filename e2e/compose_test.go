@@ -80,6 +80,7 @@ func TestComposeServicesRun(t *testing.T) {
 	port := func(n int) string { return fmt.Sprintf("127.0.0.1:%d", first+n) }
 	cfg.SMTP.MX, cfg.SMTP.Submission, cfg.SMTP.Submissions = port(0), port(1), port(2)
 	cfg.IMAP.IMAP, cfg.IMAP.IMAPS, cfg.Web.Listen = port(3), port(4), port(5)
+	cfg.LDAP.LDAP, cfg.LDAP.LDAPS, cfg.FHIR.Listen, cfg.DAV.Listen = port(6), port(7), port(8), port(9)
 	cfg.Certs.WhiteListKept = filepath.Join(t.TempDir(), "kept")
 	cfg.Database.DSN, cfg.Scanner.Network, cfg.Scanner.Address = "", "", "" // given by the environment, as in compose
 	b, err := cfg.Marshal()
