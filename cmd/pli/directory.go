@@ -180,7 +180,10 @@ func (d directorySearchCmd) Run(ctx context.Context, c *cli) error {
 	if err != nil {
 		return err
 	}
-	if page.Fuzzy {
+	switch {
+	case len(page.Listings) == 0:
+		fmt.Println("nobody is found")
+	case page.Fuzzy:
 		fmt.Println("nothing is spelt so; nearly so:")
 	}
 	t := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
