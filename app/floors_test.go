@@ -44,7 +44,6 @@ var homes = map[string][]string{
 	"github.com/go-ldap/ldap":             {"bench"},
 	"github.com/samply":                   {"codec/fhir", "directory/resource", "fhird"},
 	"github.com/emersion/go-vcard":        {"davd"},
-	"github.com/emersion/go-webdav":       {"davd"},
 	"golang.org/x/crypto":                 {"identity", "seal", "certs"},
 	"golang.org/x/net":                    {"codec", "webd"},
 	"golang.org/x/sync":                   nil,
