@@ -277,6 +277,7 @@ func (w way) sql(s *statement) string {
 
 const (
 	widePart = 250_000 // rows: reading such a list costs more than it spares
+	fewStems = 12      // searches of the index that are made as one
 	fewRows  = 4_000   // rows: looking at each costs less than another list
 )
 
@@ -523,10 +524,14 @@ func (v *vocabulary) holds(t string) way {
 	for i, b := range found.begin {
 		queries[i] = query(b, true, "")
 	}
+	rows := v.frequent(func(c string) bool { return strings.Contains(c, t) }, 20*float64(found.words))
+	if len(queries) <= fewStems { // one search of the index, that others may narrow
+		return way{{write: matches(strings.Join(queries, " | ")), name: "*" + t, rows: rows}}
+	}
 	return way{{
 		write: func(s *statement) string { return "words @@ ANY (" + s.any(queries, "tsquery[]") + ")" },
 		name:  "*" + t,
-		rows:  v.frequent(func(c string) bool { return strings.Contains(c, t) }, 20*float64(found.words)),
-		alone: len(queries) > 1,
+		rows:  rows,
+		alone: true,
 	}}
 }
